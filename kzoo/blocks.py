@@ -1,0 +1,146 @@
+"""Builds residual blocks of every form from the layers."""
+
+from typing import Any, Literal, get_args
+
+import keras
+
+from kzoo.initializers import HeNormal
+from kzoo.layers import BatchNorm, Conv2D, Dropout, ZeroPadShortcut
+
+Order = Literal["classic", "preact", "additive"]
+Shortcut = Literal["pad", "projection", "none"]
+Normalization = Literal["batch"] | None
+
+
+def convolution(
+    x: Any, filters: int, *, kernel_size: int = 3, stride: int = 1, use_bias: bool, seed: int, name: str
+) -> Any:
+    """Adds one convolution, its kernel drawn from `(seed, name)`."""
+    initializer = HeNormal(seed, f"{name}/kernel")
+    return Conv2D(filters, kernel_size, stride, use_bias=use_bias, kernel_initializer=initializer, name=name)(x)
+
+
+def norm(x: Any, normalization: Normalization, *, name: str) -> Any:
+    """Adds batch normalization, or nothing."""
+    return BatchNorm(name=name)(x) if normalization else x
+
+
+def relu(x: Any, *, name: str) -> Any:
+    """Adds a rectifier."""
+    return keras.layers.ReLU(name=name)(x)
+
+
+def residual_block(
+    x: Any,
+    filters: int,
+    *,
+    stride: int = 1,
+    order: Order = "classic",
+    shortcut: Shortcut = "pad",
+    normalization: Normalization = "batch",
+    dropout: float = 0.0,
+    seed: int = 0,
+    name: str,
+) -> Any:
+    """Adds two 3x3 convolutions, and a shortcut around them.
+
+    With `x` the input, `f` the convolutions with what is between them, and `s` the shortcut:
+
+    | order | output | after |
+    |---|---|---|
+    | `"classic"` | `relu(s(x) + norm(conv(relu(norm(conv(x))))))` | He et al., 2015 |
+    | `"preact"` | `s(x) + conv(relu(norm(conv(relu(norm(x))))))` | He et al., 2016 |
+    | `"additive"` | `s(x) + relu(norm(conv(relu(norm(conv(x))))))` | the first form: the sum follows the activation |
+
+    Where the shape does not change the shortcut is the identity. Dropout stands before the second convolution.
+
+    Args:
+        x: Keras tensor of shape `(batch, height, width, channels)`.
+        filters: Integer, output channels.
+        stride: Integer, step of the first convolution in pixels. Defaults to `1`.
+        order: `"classic"`, `"preact"` or `"additive"`. Defaults to `"classic"`.
+        shortcut: What to do where the shape changes: `"pad"` (option A: subsample, pad channels with zeros) or
+            `"projection"` (option B: a 1x1 convolution; of a preact block it takes the activated input and has no norm).
+            `"none"` leaves the shortcut out, everywhere. Defaults to `"pad"`.
+        normalization: `"batch"`, or `None` for biases instead. Defaults to `"batch"`.
+        dropout: Float in [0, 1), the fraction to drop. Defaults to `0.0`, no layer.
+        seed: Integer from which weights and masks are drawn. Defaults to `0`.
+        name: String, what the names of the layers start with.
+
+    Returns:
+        Keras tensor of shape `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+
+    Raises:
+        ValueError: If an argument is not one of those above.
+
+    Example:
+        >>> residual_block(keras.Input((32, 32, 16)), 32, stride=2, order="preact", name="block").shape
+        (None, 16, 16, 32)
+
+    References:
+        - [He et al., 2015](https://arxiv.org/abs/1512.03385), section 3
+        - [He et al., 2016](https://arxiv.org/abs/1603.05027), section 4
+        - [Zagoruyko & Komodakis, 2016](https://arxiv.org/abs/1605.07146), section 2.4 (dropout)
+    """
+    for argument, value, choices in (
+        ("order", order, get_args(Order)),
+        ("shortcut", shortcut, get_args(Shortcut)),
+        ("normalization", normalization, ("batch", None)),
+    ):
+        if value not in choices:
+            raise ValueError(f"`{argument}` must be one of {choices}. Received: {argument}={value!r}.")
+    use_bias = normalization is None
+    skipped = y = x
+    if order == "preact":
+        y = relu(norm(x, normalization, name=f"{name}_norm1"), name=f"{name}_relu1")
+        skipped = y if shortcut == "projection" else x
+
+    y = convolution(y, filters, stride=stride, use_bias=use_bias, seed=seed, name=f"{name}_conv1")
+    last = 2 if order == "preact" else 1
+    y = relu(norm(y, normalization, name=f"{name}_norm{last}"), name=f"{name}_relu{last}")
+    if dropout:
+        y = Dropout(dropout, seed=seed, name=f"{name}_dropout")(y)
+    y = convolution(y, filters, use_bias=use_bias, seed=seed, name=f"{name}_conv2")
+    if order != "preact":
+        y = norm(y, normalization, name=f"{name}_norm2")
+    if order == "additive":
+        y = relu(y, name=f"{name}_relu2")
+
+    if shortcut != "none":
+        if stride == 1 and x.shape[-1] == filters:
+            skipped = x
+        elif shortcut == "pad":
+            skipped = ZeroPadShortcut(filters, stride, name=f"{name}_shortcut")(skipped)
+        else:
+            skipped = convolution(
+                skipped,
+                filters,
+                kernel_size=1,
+                stride=stride,
+                use_bias=use_bias,
+                seed=seed,
+                name=f"{name}_shortcut_conv",
+            )
+            if order != "preact":
+                skipped = norm(skipped, normalization, name=f"{name}_shortcut_norm")
+        y = keras.layers.Add(name=f"{name}_add")([skipped, y])
+    return relu(y, name=f"{name}_relu2") if order == "classic" else y
+
+
+def residual_stage(x: Any, filters: int, blocks: int, *, stride: int = 1, name: str, **form: Any) -> Any:
+    """Adds blocks in a row, of which the first takes the stride.
+
+    Args:
+        x: Keras tensor of shape `(batch, height, width, channels)`.
+        filters: Integer, output channels of every block.
+        blocks: Integer, number of blocks.
+        stride: Integer, step of the first block in pixels. Defaults to `1`.
+        name: String, what the names of the layers start with.
+        **form: Further arguments of `residual_block`.
+
+    Returns:
+        Keras tensor of shape `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+    """
+    for block in range(1, blocks + 1):
+        x = residual_block(x, filters, stride=stride if block == 1 else 1, name=f"{name}_block{block}", **form)
+    return x

@@ -1,0 +1,76 @@
+"""Batch normalization with the constants of the papers."""
+
+from typing import Any
+
+import keras
+
+from kzoo import ops
+from kzoo.layers.conv import channels_of
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class BatchNorm(keras.layers.Layer):
+    """Normalizes each channel over the batch and space, then scales and shifts it.
+
+    In training it uses the statistics of the batch and folds them into moving averages,
+    `moving = momentum * moving + (1 - momentum) * batch`; otherwise it uses the moving averages. As in Keras, the moving
+    variance is the biased one (PyTorch's is unbiased). Statistics are computed in float32 or better.
+
+    Args:
+        momentum: Float in [0, 1], what a moving average keeps at each step. Keras's own layer has 0.99, PyTorch writes
+            the same as `momentum=0.1`. Defaults to `0.9`.
+        epsilon: Float above 0, added to the variance. Defaults to `1e-5`.
+
+    Call arguments:
+        inputs: Tensor of shape `(batch, height, width, channels)`.
+        training: Boolean, whether to use the statistics of the batch. A layer with `trainable=False` never does.
+
+    Returns:
+        Tensor shaped as `inputs`.
+
+    Raises:
+        ValueError: If `momentum` or `epsilon` is out of range.
+
+    Reference:
+        - [Ioffe & Szegedy, 2015](https://arxiv.org/abs/1502.03167), algorithms 1 and 2
+    """
+
+    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"`momentum` must be between 0 and 1. Received: momentum={momentum}.")
+        if epsilon <= 0:
+            raise ValueError(f"`epsilon` must be above 0. Received: epsilon={epsilon}.")
+        self.momentum = momentum
+        self.epsilon = epsilon
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        shape = (channels_of(input_shape),)
+        self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones", autocast=False)
+        self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros", autocast=False)
+        self.moving_mean = self.add_weight(
+            name="moving_mean", shape=shape, initializer="zeros", trainable=False, autocast=False
+        )
+        self.moving_variance = self.add_weight(
+            name="moving_variance", shape=shape, initializer="ones", trainable=False, autocast=False
+        )
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        x = keras.ops.cast(inputs, self.variable_dtype)
+        if training and self.trainable:
+            y, mean, variance = ops.batch_norm(x, self.gamma, self.beta, self.epsilon)
+            self._average(self.moving_mean, mean)
+            self._average(self.moving_variance, variance)
+        else:
+            scale = self.gamma * keras.ops.rsqrt(self.moving_variance + self.epsilon)
+            y = x * scale + (self.beta - self.moving_mean * scale)
+        return keras.ops.cast(y, self.compute_dtype)
+
+    def _average(self, moving: Any, value: Any) -> None:
+        moving.assign(moving * self.momentum + keras.ops.stop_gradient(value) * (1 - self.momentum))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}

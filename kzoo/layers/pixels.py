@@ -1,0 +1,88 @@
+"""Input normalization that travels with the weights."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from kzoo.layers.conv import channels_of
+
+# Of the 50,000 training images of CIFAR-10, for networks that have not seen their own data yet.
+CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
+CIFAR10_STD = (0.2470, 0.2435, 0.2616)
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class PixelNormalization(keras.layers.Layer):
+    """Maps pixels in [0, 255] to `(pixel / 255 - mean) / std`, channel by channel.
+
+    Mean and deviation are weights that do not train, so a weights file carries the normalization that it was trained
+    with. (`keras.layers.Normalization` bakes them into the compiled function, and goes on with the old ones after
+    `load_weights`.)
+
+    Args:
+        mean: Sequence of floats, a channel each, of pixels in [0, 1]. Defaults to `(0.4914, 0.4822, 0.4465)`, CIFAR-10's.
+        std: Sequence of floats above 0, a channel each. Defaults to `(0.2470, 0.2435, 0.2616)`, CIFAR-10's.
+
+    Call arguments:
+        inputs: Tensor of shape `(batch, height, width, channels)`, integer or float, in [0, 255].
+
+    Returns:
+        Tensor shaped as `inputs`, in the layer's compute dtype.
+
+    Raises:
+        ValueError: If the lengths disagree with each other or with the input's channels, or a deviation is not above 0.
+    """
+
+    def __init__(
+        self, mean: Sequence[float] = CIFAR10_MEAN, std: Sequence[float] = CIFAR10_STD, **kwargs: Any
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.mean = tuple(map(float, mean))
+        self.std = tuple(map(float, std))
+        _check_statistics(self.mean, self.std)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        shape = (channels_of(input_shape),)
+        if len(self.mean) != shape[0]:
+            raise ValueError(
+                f"`mean` and `std` must have one value a channel, {shape[0]}. Received: mean={self.mean}, std={self.std}."
+            )
+        self.pixel_mean = self._statistic("mean", self.mean)
+        self.pixel_std = self._statistic("std", self.std)
+
+    def _statistic(self, name: str, values: tuple[float, ...]) -> Any:
+        def initial(shape: tuple[int, ...], dtype: Any = None) -> Any:
+            return keras.ops.convert_to_tensor(values, dtype=dtype)
+
+        return self.add_weight(name=name, shape=(len(values),), initializer=initial, trainable=False, autocast=False)
+
+    def set_statistics(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Replaces mean and deviation, given for pixels in [0, 1], of a built layer.
+
+        Raises:
+            ValueError: If there is not one mean and one deviation above 0 a channel.
+        """
+        _check_statistics(mean, std)
+        self.pixel_mean.assign(list(mean))
+        self.pixel_std.assign(list(std))
+
+    def call(self, inputs: Any) -> Any:
+        x = keras.ops.cast(inputs, self.variable_dtype) / 255
+        return keras.ops.cast((x - self.pixel_mean) / self.pixel_std, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config.pop("autocast", None)
+        return {**config, "mean": self.mean, "std": self.std}
+
+
+def _check_statistics(mean: Sequence[float], std: Sequence[float]) -> None:
+    if len(mean) != len(std) or not all(deviation > 0 for deviation in std):
+        raise ValueError(
+            "`mean` and `std` must be equally long, and every deviation above 0. "
+            f"Received: mean={tuple(mean)}, std={tuple(std)}."
+        )

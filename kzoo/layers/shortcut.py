@@ -1,0 +1,56 @@
+"""The parameter-free shortcut of the CIFAR ResNets."""
+
+from typing import Any
+
+import keras
+
+from kzoo.layers.conv import channels_of, strided
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class ZeroPadShortcut(keras.layers.Layer):
+    """Subsamples space and zero-pads channels, without parameters.
+
+    The new channels are split between both ends, the odd one last.
+
+    Args:
+        filters: Integer, output channels; at least the input's.
+        stride: Integer, spatial step in pixels. Defaults to `2`.
+
+    Call arguments:
+        inputs: Tensor of shape `(batch, height, width, channels)`.
+
+    Returns:
+        Tensor of shape `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+
+    Raises:
+        ValueError: If `filters` is below the input's channels, or `stride` below 1.
+
+    Reference:
+        - [He et al., 2015](https://arxiv.org/abs/1512.03385), section 3.3, option A
+    """
+
+    def __init__(self, filters: int, stride: int = 2, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if stride < 1:
+            raise ValueError(f"`stride` must be at least 1. Received: stride={stride}.")
+        self.filters = filters
+        self.stride = stride
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        extra = self.filters - channels_of(input_shape)
+        if extra < 0:
+            raise ValueError(
+                f"`filters` must be at least the input's channels, {input_shape[-1]}. Received: filters={self.filters}."
+            )
+        self._padding = [[0, 0], [0, 0], [0, 0], [extra // 2, extra - extra // 2]]
+
+    def call(self, inputs: Any) -> Any:
+        return keras.ops.pad(inputs[:, :: self.stride, :: self.stride, :], self._padding)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        batch, height, width, _ = input_shape
+        return (batch, strided(height, self.stride), strided(width, self.stride), self.filters)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "filters": self.filters, "stride": self.stride}

@@ -1,0 +1,8 @@
+"""Operations whose best form depends on the backend; layers call these and never ask which backend runs.
+
+Images are `(batch, height, width, channels)` always, whatever `keras.config.image_data_format()` says.
+"""
+
+from kzoo.ops.generic import batch_norm, conv2d, dropout_key, dropout_mask
+
+__all__ = ["batch_norm", "conv2d", "dropout_key", "dropout_mask"]

@@ -1,0 +1,88 @@
+"""The operations written in `keras.ops`: the definition that every fast path is tested against."""
+
+import math
+from typing import Any
+
+from keras import ops
+
+from kzoo.ops import bits
+
+Tensor = Any
+
+
+def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = None) -> Tensor:
+    """Convolves with symmetric zero padding, `(k - 1) / 2` on every side, also at stride 2.
+
+    Keras's `padding="same"` pads `(0, 1)` at stride 2, which is not the convolution of the papers or of PyTorch.
+
+    Args:
+        x: Tensor of shape `(batch, height, width, channels)`.
+        kernel: Tensor of shape `(k, k, channels, filters)`, `k` odd.
+        stride: Integer, step in both directions. Defaults to `1`.
+        bias: Optional tensor of shape `(filters,)`. Defaults to `None`.
+
+    Returns:
+        Tensor of shape `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+    """
+    pad = kernel.shape[0] // 2
+    if pad:
+        x = ops.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
+    y = ops.conv(x, kernel, strides=stride, padding="valid", data_format="channels_last")
+    return y if bias is None else y + bias
+
+
+def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalizes each channel over the batch and space, then scales and shifts.
+
+    Args:
+        x: Tensor of shape `(batch, height, width, channels)`.
+        gamma: Scale, of shape `(channels,)`.
+        beta: Shift, of shape `(channels,)`.
+        epsilon: Float, added to the variance.
+
+    Returns:
+        `(y, mean, biased_variance)`: `y` like `x`, the statistics of shape `(channels,)`. The variance comes from
+        centred values and divides by the number of values.
+
+    Reference:
+        - [Ioffe & Szegedy, 2015](https://arxiv.org/abs/1502.03167), algorithm 1
+    """
+    mean = ops.mean(x, axis=(0, 1, 2))
+    centred = x - mean
+    variance = ops.mean(ops.square(centred), axis=(0, 1, 2))
+    return centred * (gamma * ops.rsqrt(variance + epsilon)) + beta, mean, variance
+
+
+def dropout_key(key_words: tuple[int, int], step: Tensor) -> tuple[Tensor, Tensor]:
+    """Derives the key of one layer's mask at one step.
+
+    Args:
+        key_words: Two signed 32-bit integers, the key of (seed, layer).
+        step: Integer scalar tensor, the number of masks drawn before.
+
+    Returns:
+        Two int32 scalar tensors.
+    """
+    step = ops.cast(step, "int32")
+    first, second = (ops.convert_to_tensor(word, dtype="int32") for word in key_words)
+    return bits.threefry2x32((first, second), (step, ops.zeros_like(step)))
+
+
+def dropout_mask(key: tuple[Tensor, Tensor], shape: tuple[int | Tensor, ...], rate: float) -> Tensor:
+    """Draws which elements to keep, the same to the bit on every backend.
+
+    One 32-bit hash serves two elements, 16 bits each, so the rate is met to within 1 / 131,072.
+
+    Args:
+        key: Two int32 scalar tensors, from `dropout_key`.
+        shape: Shape of the mask; entries may be scalar tensors.
+        rate: Float in [0, 1), the fraction to drop.
+
+    Returns:
+        Boolean tensor of `shape`, true where the element is kept.
+    """
+    size = math.prod(shape)
+    pairs = (size + 1) // 2
+    hashed = bits.keyed_hash(key, ops.arange(pairs, dtype="int32"))
+    halves = ops.concatenate([hashed & 0xFFFF, bits.shift_right(hashed, 16)])
+    return ops.reshape(halves[:size] >= round(rate * 0x10000), shape)
