@@ -4,5 +4,6 @@ Images are `(batch, height, width, channels)` always, whatever `keras.config.ima
 """
 
 from kzoo.ops.generic import batch_norm, conv2d, dropout_key, dropout_mask
+from kzoo.ops.settings import device_kind, set_precision
 
-__all__ = ["batch_norm", "conv2d", "dropout_key", "dropout_mask"]
+__all__ = ["batch_norm", "conv2d", "device_kind", "dropout_key", "dropout_mask", "set_precision"]

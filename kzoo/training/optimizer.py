@@ -1,0 +1,100 @@
+"""Stochastic gradient descent as the papers and PyTorch mean it."""
+
+from typing import Any
+
+import keras
+
+from kzoo.training.recipe import DecayOn, Recipe
+from kzoo.training.schedule import schedule_for
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class SGD(keras.optimizers.Optimizer):
+    """Gradient descent with momentum and coupled weight decay, step for step that of `torch.optim.SGD`.
+
+    ```
+    gradient = gradient + weight_decay * weight
+    velocity = momentum * velocity + gradient
+    weight   = weight - rate * (gradient + momentum * velocity if nesterov else velocity)
+    ```
+
+    `keras.optimizers.SGD` keeps the rate inside the velocity, and decays weights outside of it: another recipe whenever
+    the rate changes.
+
+    Args:
+        learning_rate: Float or `keras.optimizers.schedules.LearningRateSchedule`. Defaults to `0.1`.
+        momentum: Float in [0, 1). Defaults to `0.0`.
+        nesterov: Boolean. Defaults to `False`.
+        weight_decay: Float, at least 0. Defaults to `0.0`.
+        decay_on: `"kernels"` (weights of two axes or more) or `"all"`. Defaults to `"all"`, as PyTorch.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Reference:
+        - [Sutskever et al., 2013](https://proceedings.mlr.press/v28/sutskever13.html), section 2 (Nesterov)
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.1,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float | None = 0.0,
+        decay_on: DecayOn = "all",
+        name: str = "sgd",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"`momentum` must be at least 0 and below 1. Received: momentum={momentum}.")
+        if decay_on not in ("kernels", "all"):
+            raise ValueError(f"`decay_on` must be 'kernels' or 'all'. Received: decay_on={decay_on!r}.")
+        self.momentum = momentum
+        self.nesterov = nesterov
+        self.weight_decay = weight_decay or 0.0
+        self.decay_on = decay_on
+
+    def build(self, variables: list[Any]) -> None:
+        if self.built:
+            return
+        super().build(variables)
+        self.velocities = self.add_optimizer_variables(variables, "velocity")
+
+    def decays(self, variable: Any) -> bool:
+        """Tells whether weight decay acts on a variable."""
+        return self.weight_decay > 0 and (self.decay_on == "all" or len(variable.shape) > 1)
+
+    def _apply_weight_decay(self, variables: list[Any]) -> None:
+        """Leaves out Keras's decoupled decay; `update_step` has the coupled one."""
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        rate = keras.ops.cast(learning_rate, variable.dtype)
+        gradient = keras.ops.cast(gradient, variable.dtype)
+        velocity = self.velocities[self._get_variable_index(variable)]
+        if self.decays(variable):
+            gradient = gradient + self.weight_decay * variable
+        new_velocity = self.momentum * velocity + gradient
+        self.assign(velocity, new_velocity)
+        step = gradient + self.momentum * new_velocity if self.nesterov else new_velocity
+        self.assign_sub(variable, rate * step)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "nesterov": self.nesterov,
+            "weight_decay": self.weight_decay,
+            "decay_on": self.decay_on,
+        }
+
+
+def optimizer_for(recipe: Recipe, steps_per_epoch: int) -> SGD:
+    """Returns the optimizer of a recipe whose epochs have that many steps."""
+    return SGD(
+        schedule_for(recipe, steps_per_epoch),
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        weight_decay=recipe.weight_decay,
+        decay_on=recipe.decay_on,
+    )

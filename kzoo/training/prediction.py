@@ -1,0 +1,50 @@
+"""Classifies image files with a run's model."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from kzoo.data import decode_image
+from kzoo.evaluation import log_probabilities
+from kzoo.training.run import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What a model sees in a file: the likeliest classes, best first, with their probabilities."""
+
+    file: str
+    classes: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+
+def predict_files(run: Run, files: Sequence[str | os.PathLike[str]], top: int = 1) -> list[Prediction]:
+    """Classifies image files of any size and mode that Pillow reads, resized to the model's input (bicubic).
+
+    Args:
+        run: The `Run` whose model to use.
+        files: Paths of image files.
+        top: Integer, how many classes to name. Defaults to `1`.
+
+    Returns:
+        One `Prediction` a file.
+
+    Raises:
+        FileNotFoundError: If a file does not exist.
+        ValueError: If a file is not a readable image.
+    """
+    model = run.load_model()
+    height, width = model.input_shape[1:3]
+    images = np.stack([decode_image(Path(file).read_bytes(), os.fspath(file), (height, width)) for file in files])
+    probabilities = np.exp(log_probabilities(model, images))
+    names = run.class_names
+    predictions = []
+    for file, values in zip(files, probabilities, strict=True):
+        best = np.argsort(-values, kind="stable")[:top]
+        predictions.append(
+            Prediction(os.fspath(file), tuple(names[i] for i in best), tuple(float(values[i]) for i in best))
+        )
+    return predictions

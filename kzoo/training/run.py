@@ -1,0 +1,164 @@
+"""The run directory: all that a training leaves behind, and all that later steps read."""
+
+import csv
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kzoo.data import Dataset, load_dataset
+
+_PACKAGES = ("kzoo", "keras", "tensorflow", "tensorflow-cpu", "jax", "jaxlib", "torch", "numpy", "h5py", "pillow")
+
+
+class Run:
+    """A run directory.
+
+    | file | content |
+    |---|---|
+    | `config.json` | model, data, recipe, seed: everything needed to repeat the run |
+    | `environment.json` | versions, backend, device |
+    | `history.csv` | one row an epoch |
+    | `history.png` | the learning curves |
+    | `model.weights.h5` | the weights that the training ended with: of the best epoch, with early stopping |
+    | `metrics.json` | the result; written last, so a run that has it is whole |
+
+    Args:
+        directory: Path of an existing run directory.
+
+    Raises:
+        FileNotFoundError: If there is no run in that directory.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        self.directory = Path(directory)
+        if not (self.directory / "config.json").is_file():
+            raise FileNotFoundError(f"Expected a run directory, with a config.json. Received: {self.directory}.")
+
+    @classmethod
+    def create(cls, directory: str | os.PathLike[str], config: Mapping[str, Any]) -> "Run":
+        """Makes a run directory that holds its `config.json` and `environment.json`.
+
+        Raises:
+            FileExistsError: If the directory exists and is not empty.
+        """
+        directory = Path(directory)
+        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+            raise FileExistsError(f"A run needs a new or empty directory. Received: {directory}, which has content.")
+        directory.mkdir(parents=True, exist_ok=True)
+        write_json(directory / "environment.json", environment())
+        write_json(directory / "config.json", config)
+        return cls(directory)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.directory)!r})"
+
+    @property
+    def weights_path(self) -> Path:
+        """Path of the weights file."""
+        return self.directory / "model.weights.h5"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Content of `config.json`."""
+        return self._read("config.json")
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Content of `metrics.json`.
+
+        Raises:
+            FileNotFoundError: If the training has not ended.
+        """
+        return self._read("metrics.json")
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """Rows of `history.csv`, one an epoch, with the epoch counted from 1."""
+        with self._existing("history.csv").open(newline="") as file:
+            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name a class."""
+        return tuple(self.config["data"]["class_names"])
+
+    def load_model(self) -> keras.Model:
+        """Builds the model anew and loads the run's weights, on any backend."""
+        from kzoo.weights import load_weights
+
+        model = keras.models.model_from_json(json.dumps(self.config["model"]["architecture"]))
+        load_weights(model, self.weights_path)
+        return model
+
+    def load_dataset(self) -> Dataset:
+        """Loads the dataset that the run was trained on, split as it was.
+
+        Raises:
+            ValueError: If the run was trained on a dataset that `load_dataset` did not load.
+        """
+        source = self.config["data"]["source"]
+        if source is None:
+            raise ValueError(f"{self.directory} was trained on a dataset made in a program; name another one.")
+        return load_dataset(**source)
+
+    def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Writes `history.csv`, whole."""
+        aside = self.directory / ".history.csv"
+        with aside.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        aside.replace(self.directory / "history.csv")
+
+    def _existing(self, name: str) -> Path:
+        path = self.directory / name
+        if not path.is_file():
+            raise FileNotFoundError(f"{self.directory} has no {name}: the training has not ended.")
+        return path
+
+    def _read(self, name: str) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(self._existing(name).read_text())
+        return content
+
+
+def new_run_directory(name: str, parent: str | os.PathLike[str] = "runs") -> Path:
+    """Returns `parent/name`, or with `-2`, `-3`, ... appended if that is taken."""
+    path, number = Path(parent, name), 1
+    while path.exists():
+        number += 1
+        path = Path(parent, f"{name}-{number}")
+    return path
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a JSON file aside, then renames it."""
+    aside = path.with_name(f".{path.name}")
+    aside.write_text(json.dumps(content, indent=2) + "\n")
+    aside.replace(path)
+
+
+def environment() -> dict[str, Any]:
+    """Returns versions, backend and device, for the record."""
+    from kzoo.ops import device_kind
+
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "backend": keras.backend.backend(),
+        "device": device_kind(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": versions,
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
