@@ -46,8 +46,8 @@ def backend_choice() -> BackendChoice:
     """
     if name := os.environ.get("KERAS_BACKEND"):
         choice = BackendChoice(name, "KERAS_BACKEND")
-    elif name := read_keras_config().get("backend"):
-        choice = BackendChoice(str(name), str(keras_config_path()))
+    elif configured := read_keras_config().get("backend"):
+        choice = BackendChoice(str(configured), str(keras_config_path()))
     else:
         choice = BackendChoice("tensorflow", "Keras's default")
     keras = sys.modules.get("keras")
@@ -89,9 +89,10 @@ def _explain(choice: BackendChoice, installed: list[str]) -> str:
     if choice.name in BACKENDS:
         problem = f"Keras's backend is '{choice.name}' ({choice.source}), which is not installed."
     else:
-        problem = f"Keras's backend must be 'tensorflow', 'jax' or 'torch'. Received: '{choice.name}' ({choice.source})."
+        expected = "'tensorflow', 'jax' or 'torch'"
+        problem = f"Keras's backend must be {expected}. Received: '{choice.name}' ({choice.source})."
     if not installed:
-        return f"{problem} Installed: none. Install one: pip install \"kzoo[torch]\", \"kzoo[jax]\" or \"kzoo[tensorflow]\""
+        return f'{problem} Installed: none. Install one: pip install "kzoo[torch]", "kzoo[jax]" or "kzoo[tensorflow]"'
     remedy = " or ".join(f"KERAS_BACKEND={name}" for name in installed)
     return f"{problem} Installed: {', '.join(installed)}. Choose one: {remedy}"
 
