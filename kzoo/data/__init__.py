@@ -1,0 +1,19 @@
+"""Datasets, augmentation and batches."""
+
+from kzoo.data.augment import Augmentation
+from kzoo.data.batches import Batches
+from kzoo.data.dataset import Dataset, Split, carve_validation
+from kzoo.data.images import decode_image
+from kzoo.data.prepare import prepare as prepare_dataset
+from kzoo.data.sources import load_dataset
+
+__all__ = [
+    "Augmentation",
+    "Batches",
+    "Dataset",
+    "Split",
+    "carve_validation",
+    "decode_image",
+    "load_dataset",
+    "prepare_dataset",
+]

@@ -1,0 +1,124 @@
+"""Batches that depend on nothing but the seed, the epoch and their number."""
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from kzoo.data.augment import Augmentation
+from kzoo.data.dataset import Images, Split
+from kzoo.streams import stream
+
+Batch = tuple[Images, npt.NDArray[np.float32]]
+
+
+class Batches(keras.utils.PyDataset):
+    """Serves a split in batches, each a pure function of `(seed, epoch, index)`.
+
+    Training can therefore start at any batch of any epoch, on any backend, and see what an uninterrupted run sees.
+    `fit` must be told the epoch: call `start_at(epoch)` from a callback's `on_epoch_begin`. Pass `shuffle=False` to
+    `fit`; the order is drawn here.
+
+    Args:
+        split: `Split` to serve.
+        classes: Integer, number of classes, the length of a one-hot label.
+        batch_size: Integer, images a batch; the last one has what is left. Defaults to `128`.
+        seed: Integer, 0 or larger; decides the order and the augmentation. Defaults to `0`.
+        shuffle: Boolean, whether each epoch has another random order. Defaults to `False`.
+        augmentation: `Augmentation` applied to every batch, or `None`. Defaults to `None`.
+
+    Raises:
+        ValueError: If `batch_size` is below 1, or a label is not below `classes`.
+
+    Example:
+    >>> batches = Batches(dataset.train, dataset.classes, shuffle=True, augmentation=Augmentation(flip=dataset.flip))
+    >>> images, labels = batches.batch(epoch=3, index=5)
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        classes: int,
+        *,
+        batch_size: int = 128,
+        seed: int = 0,
+        shuffle: bool = False,
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        super().__init__(workers=1, use_multiprocessing=False)
+        if batch_size < 1:
+            raise ValueError(f"`batch_size` must be 1 or larger. Received: batch_size={batch_size}.")
+        if split.labels.max() >= classes:
+            raise ValueError(f"`classes` must exceed the largest label, {split.labels.max()}. Received: {classes}.")
+        self.split = split
+        self.classes = classes
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shuffle = shuffle
+        self.augmentation = augmentation
+        self.epoch = 0
+        self.first_batch = 0
+        self._cached_order: tuple[int, npt.NDArray[np.intp]] | None = None
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Number of batches in a whole epoch."""
+        return -(-len(self.split) // self.batch_size)
+
+    def start_at(self, epoch: int, batch: int = 0) -> None:
+        """Moves to a batch of an epoch: item 0 is now that batch, and the length what remains of the epoch.
+
+        Keras reads the length once for a whole `fit`. Hence, to go on in the middle of an epoch: finish that epoch
+        with a `fit` of its own, then `start_at` the next.
+
+        Args:
+            epoch: Integer, counted from 0.
+            batch: Integer, counted from 0, below `batches_per_epoch`. Defaults to `0`.
+
+        Raises:
+            ValueError: If there is no such batch or epoch.
+        """
+        if epoch < 0:
+            raise ValueError(f"`epoch` must be 0 or larger. Received: epoch={epoch}.")
+        if not 0 <= batch < self.batches_per_epoch:
+            raise ValueError(f"`batch` must be 0 to {self.batches_per_epoch - 1}. Received: batch={batch}.")
+        self.epoch, self.first_batch = epoch, batch
+
+    def batch(self, epoch: int, index: int) -> Batch:
+        """Returns one batch, whatever was asked for before.
+
+        Args:
+            epoch: Integer, counted from 0.
+            index: Integer, position in the epoch, counted from 0.
+
+        Returns:
+            Images, uint8 of shape `(batch, height, width, 3)`, and one-hot labels, float32 of shape
+            `(batch, classes)`.
+
+        Raises:
+            IndexError: If the epoch has no such batch.
+        """
+        if not 0 <= index < self.batches_per_epoch:
+            raise IndexError(f"`index` must be 0 to {self.batches_per_epoch - 1}. Received: index={index}.")
+        chosen = self._order(epoch)[index * self.batch_size : (index + 1) * self.batch_size]
+        images = self.split.images[chosen]
+        if self.augmentation is not None:
+            images = self.augmentation(images, stream(self.seed, "augment", epoch, index))
+        labels = self.split.labels[chosen, None] == np.arange(self.classes)
+        return images, labels.astype(np.float32)
+
+    def __len__(self) -> int:
+        return self.batches_per_epoch - self.first_batch
+
+    def __getitem__(self, index: int) -> Batch:
+        if index < 0:
+            raise IndexError(f"`index` must be 0 or larger. Received: index={index}.")
+        return self.batch(self.epoch, self.first_batch + index)
+
+    def _order(self, epoch: int) -> npt.NDArray[np.intp]:
+        # One assignment of one tuple: TensorFlow reads from a thread of its own while the epoch moves on.
+        cached = self._cached_order
+        if cached is None or cached[0] != epoch:
+            count = len(self.split)
+            order = stream(self.seed, "order", epoch).permutation(count) if self.shuffle else np.arange(count)
+            self._cached_order = cached = (epoch, order)
+        return cached[1]

@@ -1,0 +1,164 @@
+"""Writing datasets that tensorflow-datasets reads, without TensorFlow."""
+
+import contextlib
+import dataclasses
+import errno
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from kzoo.data.dataset import Parts
+from kzoo.data.folder import read_image_folder
+from kzoo.data.images import check_image_size
+from kzoo.data.originals import ORIGINALS, Original
+from kzoo.data.prepared import data_root
+from kzoo.data.records import write_records
+from kzoo.download import download, sha256_of
+
+_FIRST_VERSION = "1.0.0"
+
+
+def prepare(
+    name: str,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    archive: str | os.PathLike[str] | None = None,
+    source: str | os.PathLike[str] | None = None,
+    image_size: tuple[int, int] | None = None,
+    progress: bool = True,
+) -> Path:
+    """Writes a dataset under `data_dir` as `array_record`, for `load_dataset` and for tensorflow-datasets.
+
+    `cifar10`, `cifar100` and `svhn_cropped` (without its `extra` split) get the version, features and order that
+    tensorflow-datasets gives them, so `tfds.data_source(name)` reads them too. A download is kept in
+    `data_dir/downloads/manual`, and resumed after an interruption. The dataset appears at the end, whole, or not at
+    all.
+
+    Args:
+        name: String, `"cifar10"`, `"cifar100"`, `"svhn_cropped"`, or, with `source`, any name in lower snake case.
+        data_dir: Path of the folder of prepared datasets. Defaults to the environment variable `TFDS_DATA_DIR`, or
+            `~/tensorflow_datasets`.
+        archive: Path of the published archive, or of the folder that holds it (`svhn_cropped` has two files), instead
+            of a download. Its SHA-256 is checked. Defaults to `None`.
+        source: Path of a folder or .zip of images laid out `split/class/file`, instead of the published archive.
+            Defaults to `None`.
+        image_size: `(height, width)` in pixels to resize the images of `source` to, or `None` to keep their size.
+            Defaults to `None`.
+        progress: Boolean, whether to show progress on the standard error stream. Defaults to `True`.
+
+    Returns:
+        Path of the directory of the dataset's version.
+
+    Raises:
+        FileExistsError: If the dataset is there already. It is not touched.
+        FileNotFoundError: If `archive` or `source` does not exist.
+        ValueError: If the name, the archive or the images are not as they must be.
+        OSError: If the download fails or the disk is full.
+    """
+    root = data_root(data_dir)
+    original = ORIGINALS.get(name)
+    _check_arguments(name, archive, source, image_size)
+    target = root / name / (original.version if original else _FIRST_VERSION)
+    if target.exists():
+        raise FileExistsError(f"`name` must not be prepared yet. Received: {name!r}, which is in {str(target)!r}.")
+    if source is not None:
+        parts = _read_source(name, original, Path(source), image_size)
+    else:
+        assert original is not None
+        splits = original.read(_archives(name, original, root, archive, progress))
+        parts = Parts(name, original.class_names, splits["train"], None, splits["test"])
+    _write(parts, original, root, target, progress)
+    return target
+
+
+def _check_arguments(name: str, archive: object, source: object, image_size: tuple[int, int] | None) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
+        raise ValueError(f"`name` must be lower snake case, as in my_images. Received: name={name!r}.")
+    if name == "digits":
+        raise ValueError("`name` must not be digits: it comes with scikit-learn and needs no preparation.")
+    if source is not None and archive is not None:
+        raise ValueError(f"`archive` and `source` must not both be given. Received: {archive!r} and {source!r}.")
+    if source is None and name not in ORIGINALS:
+        raise ValueError(
+            f"`name` must be one of {', '.join(ORIGINALS)}, unless `source` (--from) gives the images. "
+            f"Received: name={name!r}."
+        )
+    if source is None and image_size is not None:
+        raise ValueError(f"`image_size` must come with `source`. Received: image_size={image_size}.")
+    check_image_size(image_size)
+
+
+def _archives(
+    name: str, original: Original, root: Path, archive: str | os.PathLike[str] | None, progress: bool
+) -> list[Path]:
+    """Returns the paths of the verified archives, which are downloaded unless `archive` is given."""
+    if archive is None:
+        folder = root / "downloads" / "manual"  # where tensorflow-datasets looks for them, too
+        return [
+            download(file.url, folder / file.name, sha256=file.sha256, size_bytes=file.size_bytes, progress=progress)
+            for file in original.files
+        ]
+    given = Path(archive).expanduser()
+    if len(original.files) > 1 and given.is_file():
+        names = ", ".join(file.name for file in original.files)
+        raise ValueError(f"`archive` must be the folder with {names} for {name}. Received: {str(given)!r}.")
+    paths = [given / file.name if given.is_dir() else given for file in original.files]
+    for path, file in zip(paths, original.files, strict=True):
+        if not path.is_file():
+            raise FileNotFoundError(f"`archive` must exist. Received: no file {str(path)!r} ({file.url}).")
+        received = sha256_of(path)
+        if received != file.sha256:
+            raise ValueError(f"{str(path)!r} must have the SHA-256 {file.sha256}. Received: {received}.")
+    return paths
+
+
+def _read_source(name: str, original: Original | None, path: Path, image_size: tuple[int, int] | None) -> Parts:
+    path = path.expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f"`source` must be a folder or a .zip file that exists. Received: {str(path)!r}.")
+    parts = read_image_folder(path, image_size)
+    if original is None:
+        return dataclasses.replace(parts, name=name)
+    if parts.train.images.shape[1:] != (32, 32, 3):
+        raise ValueError(
+            f"{str(path)!r} must have images of 32x32 pixels for {name}; pass `image_size=(32, 32)` to resize them. "
+            f"Received: shape={parts.train.images.shape[1:]}."
+        )
+    if set(parts.class_names) != set(original.class_names):
+        unknown = sorted(set(parts.class_names) - set(original.class_names))
+        missing = sorted(set(original.class_names) - set(parts.class_names))
+        raise ValueError(
+            f"{str(path)!r} must have exactly the classes of {name}. "
+            f"Received: unknown classes {unknown}, missing classes {missing}."
+        )
+    return dataclasses.replace(parts, name=name)
+
+
+def _write(parts: Parts, original: Original | None, root: Path, target: Path, progress: bool) -> None:
+    """Writes into a folder beside `target` and renames it at the end."""
+    root.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{parts.name}-incomplete-", dir=root))
+    try:
+        written = write_records(parts, original, target.name, temporary, progress=progress)
+        target.parent.mkdir(exist_ok=True)
+        written.rename(target)
+    except Exception as error:
+        if _is_disk_full(error):
+            message = f"The disk must have room for the dataset, of which nothing is left. Received: {error}"
+            raise OSError(errno.ENOSPC, message, str(target)) from error
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            target.parent.rmdir()  # only when it is empty
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    # The record writer is C++ and raises RuntimeError; the builder wraps what it catches.
+    while error is not None:
+        if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
