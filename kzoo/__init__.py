@@ -7,6 +7,7 @@ check_backend()
 from kzoo.blocks import residual_block, residual_stage
 from kzoo.data import Augmentation, Batches, Dataset, Split, load_dataset, prepare_dataset
 from kzoo.evaluation import Evaluation, evaluate
+from kzoo.experiment import evaluate_saved, train
 from kzoo.initializers import HeNormal
 from kzoo.layers import BatchNorm, Conv2D, Dropout, PixelNormalization, ZeroPadShortcut
 from kzoo.models import (
@@ -63,6 +64,7 @@ __all__ = [
     "create_model",
     "describe",
     "evaluate",
+    "evaluate_saved",
     "fit",
     "list_models",
     "load_dataset",
@@ -93,6 +95,7 @@ __all__ = [
     "save_weights",
     "set_pixel_statistics",
     "set_precision",
+    "train",
     "wide_resnet",
     "wide_resnet16_4",
     "wide_resnet28_10",

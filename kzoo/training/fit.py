@@ -238,7 +238,7 @@ def _finish(
             "seed": seed,
             "epochs_run": len(recorder.rows),
             "best_epoch": best,
-            "stopped_early": bool(stopping and stopping[0].stopped_epoch > 0),
+            "stopped_early": len(recorder.rows) < run.config["recipe"]["epochs"],
             "val_loss": validation.loss,
             "val_accuracy": validation.accuracy,
             "test_loss": test.loss,

@@ -1,7 +1,7 @@
 """Recipes: everything that decides a training besides the model, the data and the seed."""
 
 import dataclasses
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 Schedule = Literal["linear", "cosine", "step", "constant"]
 DecayOn = Literal["kernels", "all"]
@@ -57,6 +57,20 @@ class Recipe:
     patience: int | None = 8
     min_delta: float = 0.01
     precision: Precision = "float32"
+
+    def override(self, **changes: Any) -> "Recipe":
+        """Returns a copy with the changes that are not `None`; a `patience` of 0 means none.
+
+        Raises:
+            ValueError: If the recipe would not be valid, or has no such field.
+        """
+        known = {field.name for field in dataclasses.fields(self)}
+        if unknown := set(changes) - known:
+            raise ValueError(f"A recipe has the fields {', '.join(sorted(known))}. Received: {', '.join(unknown)}.")
+        given = {name: value for name, value in changes.items() if value is not None}
+        if given.get("patience") == 0:
+            given["patience"] = None
+        return dataclasses.replace(self, **given)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "milestones", tuple(self.milestones))

@@ -1,0 +1,88 @@
+"""From names to results: what the command line and programs do with models, data and runs together."""
+
+import os
+from typing import Any
+
+from kzoo.data import Dataset
+from kzoo.evaluation import Evaluation
+from kzoo.evaluation import evaluate as evaluate_model
+from kzoo.models import create_model
+from kzoo.ops import set_precision
+from kzoo.training import Recipe, Run, fit, set_pixel_statistics
+from kzoo.training import recipe as named_recipe
+
+
+def train(
+    model: str,
+    dataset: Dataset,
+    recipe: Recipe | str = "default",
+    *,
+    seed: int = 0,
+    run_dir: str | os.PathLike[str] | None = None,
+    verbose: Any = "auto",
+    **arguments: Any,
+) -> Run:
+    """Builds a new model for a dataset in the recipe's precision, fits its input normalization, and trains it.
+
+    Args:
+        model: Name of a model, one of `kzoo.list_models()`.
+        dataset: The `Dataset`; its image shape and number of classes become the model's.
+        recipe: A `Recipe` or the name of one. Defaults to `"default"`.
+        seed: Integer, 0 or larger, of weights, batches and masks. Defaults to `0`.
+        run_dir: As for `kzoo.fit`.
+        verbose: As for `kzoo.fit`.
+        **arguments: Further arguments of the model, such as `dropout`.
+
+    Returns:
+        The `Run`.
+
+    Raises:
+        ValueError: If model, dataset and recipe do not go together.
+        FileExistsError: If `run_dir` has content.
+    """
+    recipe = named_recipe(recipe) if isinstance(recipe, str) else recipe
+    set_precision(recipe.precision)
+    built = create_model(model, input_shape=dataset.image_shape, classes=dataset.classes, seed=seed, **arguments)
+    set_pixel_statistics(built, dataset, recipe)
+    return fit(built, dataset, recipe, seed=seed, run_dir=run_dir, verbose=verbose)
+
+
+def evaluate_saved(
+    run: str | os.PathLike[str] | None = None,
+    *,
+    model: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    dataset: Dataset | None = None,
+    split: str = "test",
+) -> Evaluation:
+    """Evaluates a run, or a model of the zoo with a weights file.
+
+    Args:
+        run: Path of a run directory.
+        model: Name of a model, instead of a run; needs `weights` and `dataset`.
+        weights: Its weights.
+        dataset: The `Dataset`. Defaults to the run's own.
+        split: `"train"`, `"validation"` or `"test"`. Defaults to `"test"`.
+
+    Returns:
+        An `Evaluation`.
+
+    Raises:
+        ValueError: If neither a run nor model, weights and dataset are given, or they do not go together.
+    """
+    if split not in ("train", "validation", "test"):
+        raise ValueError(f"`split` must be 'train', 'validation' or 'test'. Received: split={split!r}.")
+    if run is not None and model is None and weights is None:
+        opened = Run(run)
+        set_precision(opened.config["recipe"]["precision"])
+        dataset = dataset or opened.load_dataset()
+        built = opened.load_model()
+    elif run is None and model is not None and weights is not None and dataset is not None:
+        built = create_model(model, weights=weights, input_shape=dataset.image_shape, classes=dataset.classes)
+    else:
+        raise ValueError(
+            "Expected either a run, or a model with weights and data. "
+            f"Received: run={run}, model={model}, weights={weights}, dataset={dataset and dataset.name}."
+        )
+    part = getattr(dataset, split)
+    return evaluate_model(built, part.images, part.labels, dataset.class_names)
