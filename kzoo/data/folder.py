@@ -119,6 +119,8 @@ def _check_tree(path: Path, tree: _Tree) -> None:
         for class_name, files in classes.items():
             if not files:
                 raise ValueError(f"{str(path / split / class_name)!r} must have images. Received: an empty class.")
+    for split, classes in tree.items():
+        for class_name in classes:
             if class_name not in tree["train"]:
                 raise ValueError(
                     f"{str(path / split / class_name)!r} must be a class of `train`. Received: unknown class "
