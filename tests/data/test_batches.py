@@ -1,0 +1,145 @@
+import hashlib
+
+import keras
+import numpy as np
+import pytest
+
+from kzoo.data import Augmentation, Batches, load_dataset
+
+BATCH_5_OF_EPOCH_3 = "e4002578b95dc40b3fc9442087a33ee7a65335aca615ba18df52922bc05e55c3"
+
+
+def levels(batch: tuple[np.ndarray, np.ndarray]) -> list[int]:
+    return batch[0][:, 4, 4, 0].tolist()
+
+
+@pytest.fixture
+def batches(numbered) -> Batches:
+    return Batches(numbered, 2, batch_size=3, shuffle=True, augmentation=Augmentation(crop_padding=2))
+
+
+def fresh(batches: Batches) -> Batches:
+    return Batches(batches.split, 2, batch_size=3, shuffle=True, augmentation=batches.augmentation)
+
+
+@pytest.mark.parametrize("history", [[], [(0, 0), (0, 1)], [(7, 2), (0, 3), (2, 1)]])
+def test_batch_does_not_depend_on_what_was_asked_before(batches, history):
+    for epoch, index in history:
+        batches.batch(epoch, index)
+    assert np.array_equal(batches.batch(2, 1)[0], fresh(batches).batch(2, 1)[0])
+
+
+@pytest.mark.parametrize(("epoch", "first", "item"), [(2, 0, 3), (2, 3, 0), (2, 1, 2)])
+def test_item_is_the_same_wherever_the_epoch_was_entered(batches, epoch, first, item):
+    batches.start_at(epoch, first)
+    assert np.array_equal(batches[item][0], fresh(batches).batch(2, 3)[0])
+
+
+@pytest.mark.parametrize(("change", "epoch", "index"), [("seed", 0, 1), ("epoch", 1, 1), ("index", 0, 2)])
+def test_augmentation_depends_on_seed_epoch_and_index(numbered, change, epoch, index):
+    same = np.broadcast_to(np.arange(64, dtype=np.uint8).reshape(1, 8, 8, 1), (10, 8, 8, 3))
+    split = type(numbered)(same, numbered.labels)
+    one = Batches(split, 2, batch_size=3, augmentation=Augmentation())
+    other = Batches(split, 2, batch_size=3, augmentation=Augmentation(), seed=int(change == "seed"))
+    assert not np.array_equal(one.batch(0, 1)[0], other.batch(epoch, index)[0])
+
+
+def test_batch_5_of_epoch_3_has_the_same_bytes_on_every_backend():
+    dataset = load_dataset()
+    batches = Batches(dataset.train, 10, batch_size=32, shuffle=True, augmentation=Augmentation(flip=dataset.flip))
+    images, labels = batches.batch(3, 5)
+    assert hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest() == BATCH_5_OF_EPOCH_3
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 5])
+def test_epoch_serves_every_item_once(batches, epoch):
+    batches.start_at(epoch)
+    batches.augmentation = None
+    assert sorted(level for batch in batches for level in levels(batch)) == list(range(1, 11))
+
+
+def test_order_differs_from_epoch_to_epoch(numbered):
+    batches = Batches(numbered, 2, batch_size=10, shuffle=True)
+    assert levels(batches.batch(0, 0)) != levels(batches.batch(1, 0))
+
+
+def test_order_without_shuffle_is_that_of_the_split(numbered):
+    assert levels(Batches(numbered, 2, batch_size=4).batch(6, 1)) == [5, 6, 7, 8]
+
+
+def test_last_batch_has_what_is_left(numbered):
+    assert levels(Batches(numbered, 2, batch_size=4)[2]) == [9, 10]
+
+
+def test_labels_are_one_hot_of_their_images(numbered):
+    _, labels = Batches(numbered, 3, batch_size=4)[0]
+    assert labels.dtype == np.float32
+    assert labels.tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 0], [0, 1, 0]]
+
+
+def test_labels_follow_their_images_through_the_shuffle(batches):
+    batches.augmentation = None
+    images, labels = batches.batch(4, 0)
+    assert np.array_equal((images[:, 0, 0, 0] - 1) % 2, labels.argmax(1))
+
+
+@pytest.mark.parametrize(("batch", "length"), [(0, 4), (1, 3), (3, 1)])
+def test_length_is_what_remains_of_the_epoch(batches, batch, length):
+    batches.start_at(0, batch)
+    assert len(batches) == length
+
+
+@pytest.mark.parametrize("index", [-1, 2, 99])
+def test_item_out_of_range_is_an_index_error(batches, index):
+    batches.start_at(1, 2)
+    with pytest.raises(IndexError, match="`index` must be"):
+        batches[index]
+
+
+@pytest.mark.parametrize(
+    ("epoch", "batch", "message"),
+    [(-1, 0, "`epoch` must be 0 or larger"), (0, 4, "`batch` must be 0 to 3. Received: batch=4"), (0, -1, "`batch`")],
+)
+def test_start_at_rejects_what_does_not_exist(batches, epoch, batch, message):
+    with pytest.raises(ValueError, match=message):
+        batches.start_at(epoch, batch)
+
+
+@pytest.mark.parametrize(
+    ("classes", "batch_size", "message"),
+    [(2, 0, "`batch_size` must be 1 or larger"), (1, 4, "`classes` must exceed the largest label, 1. Received: 1")],
+)
+def test_batches_reject_wrong_arguments(numbered, classes, batch_size, message):
+    with pytest.raises(ValueError, match=message):
+        Batches(numbered, classes, batch_size=batch_size)
+
+
+class Follow(keras.callbacks.Callback):
+    """Moves the batches to the epoch, as training does."""
+
+    def __init__(self, batches: Batches) -> None:
+        super().__init__()
+        self.batches = batches
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.batches.start_at(epoch)
+
+
+def test_fit_sees_uint8_images_as_their_float_values(numbered):
+    inputs = keras.Input((8, 8, 3))
+    outputs = keras.layers.Flatten()(keras.layers.AveragePooling2D(8)(inputs))
+    model = keras.Model(inputs, outputs[:, :2])
+    seen = np.asarray(model.predict(Batches(numbered, 2, batch_size=4), verbose=0))
+    assert seen[:, 0].tolist() == list(range(1, 11))
+
+
+def test_fit_repeats_itself_bit_for_bit(batches):
+    def weights() -> np.ndarray:
+        inputs = keras.Input((8, 8, 3))
+        outputs = keras.layers.Dense(2, kernel_initializer="zeros")(keras.layers.Flatten()(inputs / 10.0))
+        model = keras.Model(inputs, outputs)
+        model.compile("sgd", keras.losses.CategoricalCrossentropy(from_logits=True))
+        model.fit(batches, epochs=3, shuffle=False, verbose=0, callbacks=[Follow(batches)])
+        return np.concatenate([weight.ravel() for weight in model.get_weights()])
+
+    assert np.array_equal(weights(), weights())

@@ -1,0 +1,138 @@
+import zipfile
+
+import numpy as np
+import pytest
+
+from kzoo.data import load_dataset
+
+
+def test_folder_gives_images_labels_and_class_names(place, tree):
+    dataset = load_dataset(place(tree))
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.test.images[:, 0, 0, 0].tolist() == [90, 91]
+    assert dataset.test.labels.tolist() == [0, 1]
+
+
+def test_folder_is_named_after_its_path(place, tree):
+    assert load_dataset(place(tree)).name == "pets"
+
+
+def test_folder_keeps_every_training_image_once(place, tree):
+    dataset = load_dataset(place(tree))
+    levels = [*dataset.train.images[:, 0, 0, 0], *dataset.validation.images[:, 0, 0, 0]]
+    assert sorted(levels) == [0, 1, 10, 11, 20, 21]
+
+
+@pytest.mark.parametrize("split", ["validation", "val"])
+def test_folder_uses_a_validation_split_where_there_is_one(place, tree, encoded, split):
+    dataset = load_dataset(place(tree | {f"{split}/dog/0.png": encoded(55)}))
+    assert dataset.validation.images[:, 0, 0, 0].tolist() == [55]
+    assert dataset.validation.labels.tolist() == [1]
+    assert len(dataset.train) == 6
+
+
+def test_folder_may_lie_in_one_folder_more(place, tree):
+    assert len(load_dataset(place({f"my pets/{name}": data for name, data in tree.items()})).test) == 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "train/cat/.DS_Store",
+        "__MACOSX/train/cat/._0.png",
+        "train/dog/Thumbs.db",
+        ".git/config",
+        "README.md",
+        "extra/x/0",
+    ],
+)
+def test_folder_ignores_what_is_not_part_of_it(place, tree, name):
+    assert len(load_dataset(place(tree | {name: b"no image"})).train) == 4
+
+
+def test_folder_resizes_images_of_different_sizes(place, tree, encoded):
+    path = place(tree | {"train/dog/7.png": encoded(size=(9, 9))})
+    assert load_dataset(path, image_size=(16, 8)).image_shape == (16, 8, 3)
+
+
+def test_folder_names_the_first_image_of_another_size(place, tree, encoded):
+    path = place(tree | {"train/dog/7.png": encoded(size=(9, 7))})
+    with pytest.raises(ValueError, match=r"train/dog/7\.png' must have the size .* 3x4 .*image_size=.*Received: 7x9"):
+        load_dataset(path)
+
+
+def test_folder_names_a_test_image_of_another_size_than_train(place, tree, encoded):
+    path = place(tree | {"test/cat/9.png": encoded(size=(9, 7)), "test/dog/9.png": encoded(size=(9, 7))})
+    with pytest.raises(ValueError, match=r"`test` must have images of shape \(4, 3, 3\)"):
+        load_dataset(path)
+
+
+def test_folder_names_a_corrupt_image(place, tree):
+    data = tree["train/dog/1.png"]
+    with pytest.raises(ValueError, match=r"train/dog/1\.png' must be a readable image file"):
+        load_dataset(place(tree | {"train/dog/1.png": data[:-30]}))
+
+
+def test_folder_rejects_a_test_class_that_is_not_in_train(place, tree, encoded):
+    with pytest.raises(ValueError, match=r"test/eel' must be a class of `train`. Received: unknown class 'eel'"):
+        load_dataset(place(tree | {"test/eel/0.png": encoded()}))
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_folder_rejects_a_missing_split(place, tree, split):
+    with pytest.raises(ValueError, match=f"must have the folders `train` and `test`.*Received: no `{split}`"):
+        load_dataset(place({name: data for name, data in tree.items() if not name.startswith(split)}))
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_folder_rejects_an_empty_split(place, tree, split):
+    files = {name: data for name, data in tree.items() if not name.startswith(split)}
+    with pytest.raises(ValueError, match=f"{split}' must have a folder for each class. Received: an empty split"):
+        load_dataset(place(files | {f"{split}/": b""}))
+
+
+@pytest.mark.parametrize("folder", ["train/eel", "test/dog"])
+def test_folder_rejects_an_empty_class(place, tree, folder):
+    files = {name: data for name, data in tree.items() if not name.startswith(f"{folder}/")}
+    with pytest.raises(ValueError, match=f"{folder}' must have images. Received: an empty class"):
+        load_dataset(place(files | {f"{folder}/": b""}))
+
+
+@pytest.mark.parametrize("name", ["train/stray.png", "train/cat/more/0.png"])
+def test_folder_rejects_a_file_at_another_depth(place, tree, name):
+    with pytest.raises(ValueError, match=r"train/.* must not be there: files lie in `split/class/file`"):
+        load_dataset(place(tree | {name: b""}))
+
+
+@pytest.mark.parametrize("image_size", [(0, 8), (8,), (8, 8, 3)])
+def test_folder_rejects_an_impossible_image_size(place, tree, image_size):
+    with pytest.raises(ValueError, match=r"`image_size` must be \(height, width\) in pixels"):
+        load_dataset(place(tree), image_size=image_size)
+
+
+def test_zip_that_is_none_is_named(tmp_path):
+    (tmp_path / "pets.zip").write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(ValueError, match=r"pets\.zip' must be a folder or a readable \.zip file"):
+        load_dataset(tmp_path / "pets.zip")
+
+
+def test_zip_names_the_file_whose_checksum_is_wrong(tmp_path, tree):
+    path = tmp_path / "pets.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in tree.items():
+            archive.writestr(name, data)
+    content = path.read_bytes()
+    data = tree["train/dog/2.png"]
+    path.write_bytes(content.replace(data, data[:-20] + b"?" + data[-19:]))
+    with pytest.raises(ValueError, match=r"'train/dog/2\.png' in .*pets\.zip' must be readable"):
+        load_dataset(path)
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_cifar10_jpeg_loads_whole(shared):
+    dataset = load_dataset(shared / "data" / "cifar10-jpeg.zip")
+    assert dataset.name == "cifar10-jpeg"
+    assert np.bincount(dataset.train.labels).tolist() == [4500] * 10
+    assert np.bincount(dataset.validation.labels).tolist() == [500] * 10
+    assert np.bincount(dataset.test.labels).tolist() == [1000] * 10
