@@ -76,7 +76,7 @@ def fit(
         epochs=recipe.epochs,
         shuffle=False,
         verbose=verbose,
-        callbacks=[clock, *stopping, *callbacks, recorder],
+        callbacks=[clock, *callbacks, *stopping, recorder],
     )
     train_seconds = time.perf_counter() - started
     _finish(run, model, dataset, recorder, stopping, train_seconds, seed)
@@ -167,11 +167,8 @@ class _Clock(keras.callbacks.Callback):  # type: ignore[misc]
         self.batches.start_at(epoch)
         self._began = time.perf_counter()
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._ended = time.perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.step_seconds.append(self._ended - self._began)
+    def on_test_begin(self, logs: Any = None) -> None:
+        self.step_seconds.append(time.perf_counter() - self._began)  # validation follows the epoch's last step
 
     @property
     def images_per_second(self) -> float:

@@ -1,6 +1,7 @@
 """Weights between a model and a `.weights.h5` file."""
 
 import os
+import warnings
 from pathlib import Path
 
 import keras
@@ -23,8 +24,10 @@ def load_weights(model: keras.Model, path: str | Path) -> None:
     if not path.name.endswith(".weights.h5"):
         raise ValueError(f"Expected a file named *.weights.h5. Received: {path}.")
     try:
-        model.load_weights(path)
-    except (OSError, KeyError, ValueError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # Keras only warns of layers that it finds no weights for
+            model.load_weights(path)
+    except (OSError, KeyError, ValueError, UserWarning) as error:
         raise ValueError(f"{path} does not hold weights of {model.name!r}: {error}") from error
 
 

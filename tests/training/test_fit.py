@@ -1,0 +1,159 @@
+import json
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+import kzoo
+from kzoo.training.fit import training_batches
+
+QUICK = kzoo.recipe("default").override(epochs=4, batch_size=16, learning_rate=0.05, patience=2)
+
+
+def test_fit_leaves_a_run_directory(tiny, small_model, tmp_path):
+    run = kzoo.fit(small_model, tiny, QUICK, run_dir=tmp_path / "run", verbose=0)
+    names = {path.name for path in run.directory.iterdir()}
+    expected = {"config.json", "environment.json", "history.csv", "history.png", "metrics.json", "model.weights.h5"}
+    assert names == expected
+    keys = "model data backend seed epochs_run best_epoch stopped_early val_loss val_accuracy test_loss test_accuracy"
+    assert set(run.metrics) == {*keys.split(), "train_seconds", "images_per_second"}
+    assert run.metrics["backend"] == keras.backend.backend()
+    assert len(run.history) == run.metrics["epochs_run"]
+    assert json.loads((run.directory / "environment.json").read_text())["versions"]["keras"] == keras.__version__
+
+
+def test_fit_learns(tiny, small_model, tmp_path):
+    run = kzoo.fit(small_model, tiny, QUICK.override(epochs=12, patience=0), run_dir=tmp_path / "run", verbose=0)
+    assert run.metrics["test_accuracy"] == 1.0
+
+
+def test_run_is_evaluated_again_to_the_same_numbers(tiny, small_model, tmp_path):
+    run = kzoo.fit(small_model, tiny, QUICK, run_dir=tmp_path / "run", verbose=0)
+    again = kzoo.evaluate_saved(tmp_path / "run", dataset=tiny)
+    assert again.loss == pytest.approx(run.metrics["test_loss"], rel=1e-5)
+    assert again.accuracy == run.metrics["test_accuracy"]
+
+
+def test_run_restores_the_best_epoch(tiny, small_model, tmp_path):
+    run = kzoo.fit(small_model, tiny, QUICK.override(min_delta=0.0, epochs=6), run_dir=tmp_path / "run", verbose=0)
+    losses = [row["val_loss"] for row in run.history]
+    assert run.metrics["best_epoch"] == int(np.argmin(losses)) + 1
+    assert run.metrics["val_loss"] == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_fit_is_repeatable(tiny, tmp_path):
+    weights = []
+    for name in ("a", "b"):
+        model = kzoo.resnet(8, input_shape=(8, 8, 3), classes=3, dropout=0.2)
+        kzoo.fit(model, tiny, QUICK.override(epochs=2, patience=0), run_dir=tmp_path / name, verbose=0)
+        weights.append(model.get_weights())
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_fit_takes_any_keras_model(tiny, tmp_path):
+    layers = [keras.Input((8, 8, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
+    model = keras.Sequential([*layers, keras.layers.Dense(3, activation="softmax")], name="dense")
+    run = kzoo.fit(model, tiny, QUICK, run_dir=tmp_path / "run", verbose=0)
+    assert run.load_model().name == "dense"
+
+
+def test_fit_trains_on_the_batches_of_each_epoch_in_order(tiny, small_model, tmp_path, monkeypatch):
+    asked = []
+    batch = kzoo.Batches.batch
+
+    def spy(self, epoch, index):
+        if self.shuffle:
+            asked.append((epoch, index))
+        return batch(self, epoch, index)
+
+    monkeypatch.setattr(kzoo.Batches, "batch", spy)
+    kzoo.fit(small_model, tiny, QUICK.override(epochs=2, patience=0), run_dir=tmp_path / "run", verbose=0)
+    trained = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+    assert asked[-len(trained) :] == trained  # Keras may look at the first batches before it trains
+
+
+def test_fit_applies_the_recipes_schedule_each_step(tiny, small_model, tmp_path):
+    run = kzoo.fit(small_model, tiny, QUICK.override(patience=0), run_dir=tmp_path / "run", verbose=0)
+    rates = small_model.optimizer._learning_rate.rates
+    assert len(rates) == 4 * 3
+    np.testing.assert_allclose([row["learning_rate"] for row in run.history], rates[2::3], rtol=1e-6)
+    assert int(small_model.optimizer.iterations) == len(rates)
+
+
+def test_run_directory_with_content_is_not_touched(tiny, small_model, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="new or empty directory. Received: .*, which has content"):
+        kzoo.fit(small_model, tiny, QUICK, run_dir=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_default_run_directory_is_a_new_one(tiny, small_model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = QUICK.override(epochs=1, patience=0)
+    names = [kzoo.fit(small_model, tiny, recipe, verbose=0).directory.name for _ in range(2)]
+    assert names == [f"resnet8-tiny-{keras.backend.backend()}-seed0{end}" for end in ("", "-2")]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: {"model": kzoo.resnet(8, input_shape=(8, 8, 3))}, "one output for each of the 3 classes of 'tiny'"),
+        (lambda: {"model": kzoo.resnet(8, classes=3)}, r"the model's input shape, \(32, 32, 3\). Received: \(8, 8, 3\)"),
+        (lambda: {"recipe": QUICK.override(precision="float64")}, r"call `kzoo.set_precision\('float64'\)` before"),
+        (
+            lambda: {"callbacks": [keras.callbacks.EarlyStopping("val_top1")]},
+            "EarlyStopping must watch one of .* Received: monitor='val_top1'.",
+        ),
+    ],
+)
+def test_fit_says_what_was_expected(tiny, small_model, tmp_path, make, message):
+    arguments = {"model": small_model, "recipe": QUICK, "callbacks": (), **make()}
+    with pytest.raises(ValueError, match=message):
+        kzoo.fit(arguments["model"], tiny, arguments["recipe"], arguments["callbacks"], run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_patience_that_cannot_act_is_a_warning(tiny, small_model, tmp_path):
+    with pytest.warns(UserWarning, match="a patience of 3 cannot stop before the last of 4 epochs"):
+        kzoo.fit(small_model, tiny, QUICK.override(patience=3), run_dir=tmp_path / "run", verbose=0)
+
+
+def test_patience_that_can_act_is_no_warning(tiny, small_model, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        kzoo.fit(small_model, tiny, QUICK, run_dir=tmp_path / "run", verbose=0)
+
+
+class Script(keras.callbacks.Callback):
+    """Replaces the validation loss by a scripted one, before EarlyStopping sees it."""
+
+    def __init__(self, losses):
+        super().__init__()
+        self.losses = losses
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["val_loss"] = self.losses[epoch]
+
+
+LOSSES = [1.0, 0.9, 0.895, 0.89, 0.85, 0.849, 0.848, 0.847, 0.5, 0.6, 0.6, 0.6]
+
+
+@pytest.mark.parametrize(
+    ("patience", "min_delta", "stopped", "best"),
+    [
+        (1, 0.01, 3, 2),  # 0.895 is no improvement of more than 0.01 on 0.9
+        (2, 0.01, 4, 2),
+        (2, 0.0, 11, 9),
+        (3, 0.01, 8, 5),
+        (3, 0.0, 12, 9),
+        (4, 0.01, 12, 9),
+        (1, 0.2, 2, 1),
+    ],
+)
+def test_early_stopping_stops_at_the_scripted_epoch(tiny, small_model, tmp_path, patience, min_delta, stopped, best):
+    recipe = QUICK.override(epochs=len(LOSSES), batch_size=48, patience=patience, min_delta=min_delta)
+    run = kzoo.fit(small_model, tiny, recipe, [Script(LOSSES)], run_dir=tmp_path / "run", verbose=0)
+    assert (run.metrics["epochs_run"], run.metrics["best_epoch"]) == (stopped, best)
+    assert run.metrics["stopped_early"] == (stopped < len(LOSSES))

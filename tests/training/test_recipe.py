@@ -1,0 +1,70 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+import kzoo
+from kzoo.training.schedule import schedule_for
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 0}, "`epochs` must be at least 1. Received: epochs=0."),
+        ({"batch_size": 0}, "`batch_size` must be at least 1."),
+        ({"learning_rate": 0}, "`learning_rate` must be above 0."),
+        ({"momentum": 1}, "`momentum` must be at least 0 and below 1."),
+        ({"momentum": 0}, "`nesterov` must be false without momentum."),
+        ({"weight_decay": -1}, "`weight_decay` must be at least 0."),
+        ({"schedule": "poly"}, "`schedule` must be one of .* Received: schedule='poly'."),
+        ({"decay_on": "bias"}, "`decay_on` must be one of"),
+        ({"precision": "float16"}, "`precision` must be one of"),
+        ({"warmup": 1}, "`warmup` must be at least 0 and below 1."),
+        ({"milestones": (0.7, 0.5)}, "`milestones` must be in ascending order."),
+        ({"milestones": (100,)}, "`milestones` must be fractions between 0 and 1."),
+        ({"label_smoothing": 1}, "`label_smoothing` must be at least 0 and below 1."),
+        ({"patience": 0}, "`patience` must be at least 1, or None."),
+        ({"min_delta": -0.1}, "`min_delta` must be at least 0."),
+    ],
+)
+def test_recipe_says_what_was_expected(change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(kzoo.Recipe(), **change)
+
+
+def test_recipe_of_unknown_name_is_an_error():
+    with pytest.raises(ValueError, match="one of default, akamaster, he2015. Received: name='best'."):
+        kzoo.recipe("best")
+
+
+def test_recipe_override_skips_none_and_takes_a_patience_of_0_as_none():
+    recipe = kzoo.recipe("default").override(epochs=None, batch_size=7, patience=0)
+    assert (recipe.epochs, recipe.batch_size, recipe.patience) == (kzoo.recipe("default").epochs, 7, None)
+
+
+def test_recipe_override_of_an_unknown_field_is_an_error():
+    with pytest.raises(ValueError, match="A recipe has the fields .* Received: rate."):
+        kzoo.recipe("default").override(rate=3)
+
+
+def test_recipe_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        kzoo.recipe("default").epochs = 3
+
+
+def test_akamaster_divides_the_rate_after_100_and_150_epochs():
+    rates = schedule_for(kzoo.recipe("akamaster"), steps_per_epoch=352).rates
+    changes = np.flatnonzero(np.diff(rates)) + 1
+    assert [*changes] == [100 * 352, 150 * 352]
+    np.testing.assert_allclose(rates[[0, 100 * 352, 150 * 352]], [0.1, 0.01, 0.001])
+
+
+def test_he2015_divides_the_rate_after_32000_and_48000_steps():
+    rates = schedule_for(kzoo.recipe("he2015"), steps_per_epoch=-(-45_000 // 128)).rates
+    assert [*(np.flatnonzero(np.diff(rates)) + 1)] == [32_000, 48_000]
+    assert 64_000 <= len(rates) < 64_000 + 352
+
+
+@pytest.mark.parametrize("name", ["akamaster", "he2015"])
+def test_recipes_of_the_papers_do_not_stop_early(name):
+    assert kzoo.recipe(name).patience is None
