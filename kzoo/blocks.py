@@ -60,8 +60,8 @@ def residual_block(
         stride: Integer, step of the first convolution in pixels. Defaults to `1`.
         order: `"classic"`, `"preact"` or `"additive"`. Defaults to `"classic"`.
         shortcut: What to do where the shape changes: `"pad"` (option A: subsample, pad channels with zeros) or
-            `"projection"` (option B: a 1x1 convolution; of a preact block it takes the activated input and has no norm).
-            `"none"` leaves the shortcut out, everywhere. Defaults to `"pad"`.
+            `"projection"` (option B: a 1x1 convolution, which in a preact block takes the activated input and has no
+            norm). `"none"` leaves the shortcut out, everywhere. Defaults to `"pad"`.
         normalization: `"batch"`, or `None` for biases instead. Defaults to `"batch"`.
         dropout: Float in [0, 1), the fraction to drop. Defaults to `0.0`, no layer.
         seed: Integer from which weights and masks are drawn. Defaults to `0`.

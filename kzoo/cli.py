@@ -26,7 +26,9 @@ data_app = typer.Typer(help="Datasets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-DataDir = Annotated[Path | None, typer.Option(help="Folder of prepared datasets.", show_default="~/tensorflow_datasets")]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Folder of prepared datasets.", show_default="~/tensorflow_datasets")
+]
 ImageSize = Annotated[int | None, typer.Option(help="Resize images to a square of that many pixels.")]
 
 
@@ -103,9 +105,8 @@ def evaluate(
     table = _table("class", "top-1")
     for name, accuracy in result.per_class.items():
         table.add_row(name, f"{accuracy:.4f}")
-    table.caption = (
-        f"{result.images:,} images: loss {result.loss:.4f}, top-1 {result.accuracy:.4f}, top-5 {result.top5_accuracy:.4f}"
-    )
+    scores = f"loss {result.loss:.4f}, top-1 {result.accuracy:.4f}, top-5 {result.top5_accuracy:.4f}"
+    table.caption = f"{result.images:,} images: {scores}"
     _show(dataclasses.asdict(result), as_json, table)
 
 
@@ -150,9 +151,7 @@ def prepare(
     as_json: AsJson = False,
 ) -> None:
     """Write a dataset for tensorflow-datasets (array_record), without TensorFlow."""
-    path = kzoo.prepare_dataset(
-        name, data_dir=data_dir, archive=archive, source=source, image_size=_square(image_size)
-    )
+    path = kzoo.prepare_dataset(name, data_dir=data_dir, archive=archive, source=source, image_size=_square(image_size))
     _show({"directory": str(path)}, as_json, f"Prepared {path}")
 
 
@@ -190,7 +189,7 @@ def _metrics_table(run: kzoo.Run) -> Table:
 
 def _show(content: Any, as_json: bool, readable: Any) -> None:
     if as_json:
-        print(json.dumps(_jsonable(content), indent=2))
+        typer.echo(json.dumps(_jsonable(content), indent=2))
     else:
         Console().print(readable)
 

@@ -1,6 +1,7 @@
 """From names to results: what the command line and programs do with models, data and runs together."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 from kzoo.data import Dataset
@@ -78,7 +79,7 @@ def evaluate_saved(
         dataset = dataset or opened.load_dataset()
         built = opened.load_model()
     elif run is None and model is not None and weights is not None and dataset is not None:
-        built = create_model(model, weights=weights, input_shape=dataset.image_shape, classes=dataset.classes)
+        built = create_model(model, weights=Path(weights), input_shape=dataset.image_shape, classes=dataset.classes)
     else:
         raise ValueError(
             "Expected either a run, or a model with weights and data. "

@@ -9,13 +9,13 @@ Reference:
 """
 
 import hashlib
+import operator
 
 import numpy as np
 
 
 def _digest(seed: int, what: tuple[str | int, ...]) -> bytes:
-    # Accepts NumPy integers; a bool or a float here is a mistake worth an error.
-    parts = [part if isinstance(part, str) else int(np.uint64(part)) for part in (seed, *what)]
+    parts = [part if isinstance(part, str) else int(np.uint64(operator.index(part))) for part in (seed, *what)]
     return hashlib.sha256(repr(parts).encode()).digest()
 
 
@@ -31,6 +31,10 @@ def stream(seed: int, *what: str | int) -> np.random.RandomState:
 
     Returns:
         A `numpy.random.RandomState` at its start.
+
+    Raises:
+        OverflowError: If an integer is negative or has more than 64 bits.
+        TypeError: If something is neither a string nor an integer.
     """
     key = np.frombuffer(_digest(seed, what)[:16], "<u8")
     return np.random.RandomState(np.random.Philox(key=key))

@@ -46,3 +46,8 @@ def test_key_words_are_signed_32_bit_integers():
 
 def test_key_words_are_those_they_always_were():
     assert key_words(0, "dropout", "stage1") == (-980067658, -1700105310)
+
+
+def test_stream_of_a_float_is_an_error():
+    with pytest.raises(TypeError):
+        stream(0, "order", 1.5)

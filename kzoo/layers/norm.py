@@ -13,8 +13,8 @@ class BatchNorm(keras.layers.Layer):
     """Normalizes each channel over the batch and space, then scales and shifts it.
 
     In training it uses the statistics of the batch and folds them into moving averages,
-    `moving = momentum * moving + (1 - momentum) * batch`; otherwise it uses the moving averages. As in Keras, the moving
-    variance is the biased one (PyTorch's is unbiased). Statistics are computed in float32 or better.
+    `moving = momentum * moving + (1 - momentum) * batch`; otherwise it uses the moving averages. As in Keras, the
+    moving variance is the biased one (PyTorch's is unbiased). Statistics are computed in float32 or better.
 
     Args:
         momentum: Float in [0, 1], what a moving average keeps at each step. Keras's own layer has 0.99, PyTorch writes

@@ -21,7 +21,8 @@ class PixelNormalization(keras.layers.Layer):
     `load_weights`.)
 
     Args:
-        mean: Sequence of floats, a channel each, of pixels in [0, 1]. Defaults to `(0.4914, 0.4822, 0.4465)`, CIFAR-10's.
+        mean: Sequence of floats, a channel each, of pixels in [0, 1]. Defaults to `(0.4914, 0.4822, 0.4465)`, those of
+            CIFAR-10.
         std: Sequence of floats above 0, a channel each. Defaults to `(0.2470, 0.2435, 0.2616)`, CIFAR-10's.
 
     Call arguments:
@@ -34,9 +35,7 @@ class PixelNormalization(keras.layers.Layer):
         ValueError: If the lengths disagree with each other or with the input's channels, or a deviation is not above 0.
     """
 
-    def __init__(
-        self, mean: Sequence[float] = CIFAR10_MEAN, std: Sequence[float] = CIFAR10_STD, **kwargs: Any
-    ) -> None:
+    def __init__(self, mean: Sequence[float] = CIFAR10_MEAN, std: Sequence[float] = CIFAR10_STD, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
         self.mean = tuple(map(float, mean))
         self.std = tuple(map(float, std))
@@ -46,7 +45,8 @@ class PixelNormalization(keras.layers.Layer):
         shape = (channels_of(input_shape),)
         if len(self.mean) != shape[0]:
             raise ValueError(
-                f"`mean` and `std` must have one value a channel, {shape[0]}. Received: mean={self.mean}, std={self.std}."
+                f"`mean` and `std` must have one value a channel, {shape[0]}. "
+                f"Received: mean={self.mean}, std={self.std}."
             )
         self.pixel_mean = self._statistic("mean", self.mean)
         self.pixel_std = self._statistic("std", self.std)

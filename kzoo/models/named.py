@@ -36,7 +36,10 @@ def resnet110(**arguments: Unpack[Arguments]) -> keras.Model:
 
 
 def resnet1202(**arguments: Unpack[Arguments]) -> keras.Model:
-    """ResNet-1202 (He et al., 2015, table 6): 19.4 million parameters, 7.93 % error. Takes the arguments of `resnet`."""
+    """ResNet-1202 (He et al., 2015, table 6): 19.4 million parameters, 7.93 % error.
+
+    Takes the arguments of `resnet`.
+    """
     return resnet(1202, **arguments)
 
 

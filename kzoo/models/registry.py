@@ -51,7 +51,7 @@ def constructor(name: str) -> Callable[..., keras.Model]:
     return _REGISTRY[name]
 
 
-def create_model(name: str, **arguments: Unpack[Arguments]) -> keras.Model:
+def create_model(name: str, /, **arguments: Unpack[Arguments]) -> keras.Model:
     """Builds a model by its name.
 
     Args:

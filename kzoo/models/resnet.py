@@ -78,7 +78,7 @@ def resnet(depth: int, **arguments: Unpack[Arguments]) -> keras.Model:
 
 
 def wide_resnet(depth: int, width: int, **arguments: Unpack[Arguments]) -> keras.Model:
-    """Builds a wide residual network of depth 6n + 4: pre-activation blocks with projections, `width` times the filters.
+    """Builds a wide residual network of depth 6n + 4: pre-activation, projections, `width` times the filters.
 
     Args:
         depth: Integer, 6n + 4: 16, 22, 28, 40, ...

@@ -33,8 +33,8 @@ def fit(
 ) -> Run:
     """Compiles and trains a classifier, evaluates it once on the test split, and records the run.
 
-    With `patience` in the recipe, `keras.callbacks.EarlyStopping` watches `val_loss` and the model ends with the weights
-    of the best epoch; without, with those of the last.
+    With `patience` in the recipe, `keras.callbacks.EarlyStopping` watches `val_loss` and the model ends with the
+    weights of the best epoch; without, with those of the last.
 
     Args:
         model: A `keras.Model` from images in [0, 255] to logits, or to probabilities by a softmax.
@@ -100,9 +100,7 @@ def training_batches(dataset: Dataset, recipe: Recipe, seed: int) -> Batches:
 
 def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:
     """Compiles a classifier with the optimizer and the loss of a recipe."""
-    loss = keras.losses.CategoricalCrossentropy(
-        from_logits=gives_logits(model), label_smoothing=recipe.label_smoothing
-    )
+    loss = keras.losses.CategoricalCrossentropy(from_logits=gives_logits(model), label_smoothing=recipe.label_smoothing)
     model.compile(optimizer=optimizer_for(recipe, steps_per_epoch), loss=loss, metrics=["accuracy"])
 
 
@@ -155,7 +153,7 @@ def _check_stopping(callbacks: Sequence[keras.callbacks.EarlyStopping], epochs: 
             )
 
 
-class _Clock(keras.callbacks.Callback):  # type: ignore[misc]
+class _Clock(keras.callbacks.Callback):
     """Tells the batches which epoch it is, and measures how long an epoch's steps take."""
 
     def __init__(self, batches: Batches) -> None:
@@ -177,7 +175,7 @@ class _Clock(keras.callbacks.Callback):  # type: ignore[misc]
         return len(seconds) * len(self.batches.split) / sum(seconds)
 
 
-class _Recorder(keras.callbacks.Callback):  # type: ignore[misc]
+class _Recorder(keras.callbacks.Callback):
     """Writes a row of `history.csv` after each epoch."""
 
     def __init__(self, run: Run, clock: _Clock) -> None:

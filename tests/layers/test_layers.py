@@ -32,7 +32,9 @@ def test_layer_config_is_the_constructors_arguments(kind):
 @pytest.mark.parametrize("training", [True, False])
 def test_layer_output_shape_is_the_computed_one(kind, training):
     layer = LAYERS[kind]()
-    y = layer(ops.convert_to_tensor(images(2, 9, 8, 3)), **({"training": training} if kind in ("norm", "dropout") else {}))
+    y = layer(
+        ops.convert_to_tensor(images(2, 9, 8, 3)), **({"training": training} if kind in ("norm", "dropout") else {})
+    )
     assert tuple(y.shape) == layer.compute_output_shape((2, 9, 8, 3))
 
 

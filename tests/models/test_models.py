@@ -30,11 +30,11 @@ def trainable(model):
 
 def expected_parameters(name):
     """Counts kernels and normalized channels from the depth alone, without building anything."""
-    family, _, version = name.partition("_v2") if "wide" not in name else (name, "", "wide")
     preact = name.endswith("_v2") or "wide" in name
-    width, depth = 1, int("".join(c for c in family if c.isdigit()) or 0)
     if "wide" in name:
         depth, width = map(int, name.removeprefix("wide_resnet").split("_"))
+    else:
+        depth, width = int(name.removesuffix("_v2").removeprefix("resnet").removeprefix("plain")), 1
     blocks = (depth - (4 if "wide" in name else 2)) // 6
     filters = [16 * width, 32 * width, 64 * width]
     total, channels, normalized = 27 * 16, 16, 0
@@ -110,7 +110,10 @@ def test_model_gives_logits_or_probabilities():
 
 def test_model_without_preprocessing_takes_normalized_images():
     x = np.random.RandomState(0).randint(0, 256, (3, 8, 8, 3)).astype("float32")
-    whole, bare = kzoo.resnet(8, input_shape=(8, 8, 3)), kzoo.resnet(8, input_shape=(8, 8, 3), include_preprocessing=False)
+    whole, bare = (
+        kzoo.resnet(8, input_shape=(8, 8, 3)),
+        kzoo.resnet(8, input_shape=(8, 8, 3), include_preprocessing=False),
+    )
     normalized = (x / 255 - [0.4914, 0.4822, 0.4465]) / [0.2470, 0.2435, 0.2616]
     np.testing.assert_allclose(bare.predict(normalized, verbose=0), whole.predict(x, verbose=0), rtol=1e-3, atol=1e-3)
 

@@ -37,7 +37,9 @@ def test_threefry_gives_its_known_answers(key, counter, expected):
 
 def test_keyed_hash_is_lowbias32_of_the_sum_times_the_odd_factor():
     counters = np.array([0, 1, 2, 3, 1_000_000, 2**31 - 1], np.int32)
-    hashed = ops.convert_to_numpy(bits.keyed_hash((int32(0xDEADBEEF), int32(0x12345678)), ops.convert_to_tensor(counters)))
+    hashed = ops.convert_to_numpy(
+        bits.keyed_hash((int32(0xDEADBEEF), int32(0x12345678)), ops.convert_to_tensor(counters))
+    )
     expected = [lowbias32((int(c) + 0xDEADBEEF) & 0xFFFFFFFF) * 0x12345679 & 0xFFFFFFFF for c in counters]
     assert [int(h) & 0xFFFFFFFF for h in hashed] == expected
 

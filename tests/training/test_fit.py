@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo.training.fit import training_batches
 
 QUICK = kzoo.recipe("default").override(epochs=4, batch_size=16, learning_rate=0.05, patience=2)
 
@@ -100,7 +99,10 @@ def test_default_run_directory_is_a_new_one(tiny, small_model, tmp_path, monkeyp
     ("make", "message"),
     [
         (lambda: {"model": kzoo.resnet(8, input_shape=(8, 8, 3))}, "one output for each of the 3 classes of 'tiny'"),
-        (lambda: {"model": kzoo.resnet(8, classes=3)}, r"the model's input shape, \(32, 32, 3\). Received: \(8, 8, 3\)"),
+        (
+            lambda: {"model": kzoo.resnet(8, classes=3)},
+            r"the model's input shape, \(32, 32, 3\). Received: \(8, 8, 3\)",
+        ),
         (lambda: {"recipe": QUICK.override(precision="float64")}, r"call `kzoo.set_precision\('float64'\)` before"),
         (
             lambda: {"callbacks": [keras.callbacks.EarlyStopping("val_top1")]},
