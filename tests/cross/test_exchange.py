@@ -49,7 +49,7 @@ def written(images, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(("writer", "reader"), itertools.product(BACKENDS, BACKENDS))
+@pytest.mark.parametrize(("writer", "reader"), [*itertools.product(BACKENDS, BACKENDS)])
 def test_saved_model_predicts_the_same_on_every_backend(writer, reader, written, images, tmp_path):
     run_on(reader, READ, written / f"{writer}.keras", images, tmp_path / "read.npy")
     expected, actual = np.load(written / f"{writer}.keras.npy"), np.load(tmp_path / "read.npy")
