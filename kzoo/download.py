@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import io
 import os
+import re
 import sys
 import time
 import urllib.error
@@ -18,6 +19,7 @@ from typing import Any
 _ATTEMPTS = 5
 _BACKOFF_SECONDS = 1.0  # doubled after each failure
 _CHUNK_BYTES = 1 << 18
+_SHA256 = re.compile("[0-9a-fA-F]{8,64}")
 _RETRIED_STATUS = {408, 429, *range(500, 600)}
 
 
@@ -33,6 +35,11 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
     """Returns the SHA-256 of a file's content, in lower-case hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def matches(received: str, sha256: str) -> bool:
+    """Tells whether a whole SHA-256 is the expected one, of which perhaps only the beginning is known."""
+    return received.startswith(sha256.lower())
 
 
 def download(
@@ -53,7 +60,8 @@ def download(
     Args:
         url: String, of scheme http, https or file.
         path: Path of the file to write. Its folder is made where it is missing.
-        sha256: String, the expected SHA-256 in hexadecimal digits.
+        sha256: String, the expected SHA-256 in hexadecimal digits; or, where no more is published, its first 8 or more
+            (8 tell a broken file from a whole one, but not one that was made to have them).
         size_bytes: Integer, the expected size, or `None` to believe the server. Defaults to `None`.
         timeout_seconds: Float, how long to wait for the server each time before trying again. Defaults to `30`.
         progress: Boolean, whether to show a bar on the standard error stream. Defaults to `True`.
@@ -62,13 +70,15 @@ def download(
         `path` as a `pathlib.Path`.
 
     Raises:
-        ValueError: If the scheme is another.
+        ValueError: If the scheme is another, or `sha256` is none.
         FileExistsError: If `path` is there with another content. It is not touched.
         DownloadError: If the file cannot be had, or is not what it should be.
         OSError: If the file cannot be written, for example to a full disk.
     """
     if urllib.parse.urlsplit(url).scheme not in ("http", "https", "file"):
         raise ValueError(f"`url` must start with http://, https:// or file://. Received: url={url!r}.")
+    if not _SHA256.fullmatch(sha256):
+        raise ValueError(f"`sha256` must be 64 hexadecimal digits, or the first 8 or more. Received: sha256={sha256!r}.")
     from tqdm import tqdm
 
     path = Path(path)
@@ -82,7 +92,7 @@ def download(
         with tqdm(total=size_bytes, unit="B", unit_scale=True, desc=path.name, disable=not progress) as bar:
             _Transfer(url, path, part, size_bytes, timeout_seconds, bar).run()
         received = sha256_of(part.name)
-        if received != sha256.lower():
+        if not matches(received, sha256):
             Path(part.name).unlink()
             raise DownloadError(
                 f"The file at {url} must have the SHA-256 {sha256}. Received: {received} "
@@ -96,7 +106,7 @@ def _is_present(path: Path, sha256: str) -> bool:
     if not path.exists():
         return False
     received = sha256_of(path)
-    if received != sha256.lower():
+    if not matches(received, sha256):
         raise FileExistsError(
             f"{str(path)!r} must not exist, or have the SHA-256 {sha256}. Received: {received}. Move it away first."
         )

@@ -239,6 +239,26 @@ def test_download_rejects_another_content_and_removes_it(server, path):
     assert os.listdir(path.parent) == []
 
 
+@pytest.mark.parametrize("digits", [8, 12, 63])
+def test_download_takes_the_beginning_of_a_sha256(server, path, digits):
+    assert get(server, path, sha256=SHA256[:digits].upper()).read_bytes() == CONTENT
+    with pytest.raises(FileExistsError, match=r"must not exist, or have the SHA-256 00000000\."):
+        get(server, path, sha256="00000000")
+
+
+def test_download_rejects_another_beginning_of_the_sha256(server, path):
+    with pytest.raises(DownloadError, match=f"must have the SHA-256 00000000. Received: {SHA256}"):
+        get(server, path, sha256="00000000")
+    assert os.listdir(path.parent) == []
+
+
+@pytest.mark.parametrize("sha256", ["", SHA256[:7], SHA256 + "0", "not a hash"])
+def test_download_rejects_what_is_no_sha256(server, path, sha256):
+    with pytest.raises(ValueError, match=f"`sha256` must be 64 hexadecimal digits.*Received: sha256='{sha256}'"):
+        get(server, path, sha256=sha256)
+    assert server.ranges == []
+
+
 def test_download_leaves_a_right_file_alone(server, path):
     get(server, path)
     get(server, path)
