@@ -78,7 +78,9 @@ def download(
     if urllib.parse.urlsplit(url).scheme not in ("http", "https", "file"):
         raise ValueError(f"`url` must start with http://, https:// or file://. Received: url={url!r}.")
     if not _SHA256.fullmatch(sha256):
-        raise ValueError(f"`sha256` must be 64 hexadecimal digits, or the first 8 or more. Received: sha256={sha256!r}.")
+        raise ValueError(
+            f"`sha256` must be 64 hexadecimal digits, or the first 8 or more. Received: sha256={sha256!r}."
+        )
     from tqdm import tqdm
 
     path = Path(path)
