@@ -37,7 +37,7 @@ from kzoo.models import (
     wide_resnet16_4,
     wide_resnet28_10,
 )
-from kzoo.ops import set_precision
+from kzoo.ops import deterministic, set_precision
 from kzoo.training import SGD, Prediction, Recipe, Run, StepSchedule, fit, predict_files, recipe, set_pixel_statistics
 from kzoo.weights import load_weights, save_weights
 
@@ -63,6 +63,7 @@ __all__ = [
     "ZeroPadShortcut",
     "create_model",
     "describe",
+    "deterministic",
     "evaluate",
     "evaluate_saved",
     "fit",

@@ -1,5 +1,6 @@
 """Global settings of the backend in use."""
 
+import os
 from typing import Any, Literal
 
 import keras
@@ -29,6 +30,61 @@ def set_precision(precision: Literal["float32", "mixed_bfloat16", "float64"]) ->
     keras.config.set_dtype_policy(precision)
 
 
+def deterministic() -> None:
+    """Makes this process compute the same every time, in the precision asked for.
+
+    TensorFloat-32 and other reduced precisions, which GPUs use for float32 unless told otherwise, go off, and so do
+    kernels whose result depends on the order in which threads finish. Costs speed on GPUs. Call it before anything is
+    computed: JAX and cuBLAS read some of it once. There is no way back within the process.
+
+    Raises:
+        RuntimeError: If JAX has computed on a GPU already, so that it is too late.
+    """
+    {"tensorflow": _deterministic_tensorflow, "jax": _deterministic_jax, "torch": _deterministic_torch}[
+        keras.backend.backend()
+    ]()
+
+
+def _deterministic_tensorflow() -> None:
+    import tensorflow as tf
+
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    tf.config.experimental.enable_op_determinism()
+
+
+def _deterministic_jax() -> None:
+    import jax
+
+    flag = "--xla_gpu_deterministic_ops=true"
+    given = os.environ.get("XLA_FLAGS", "")
+    if flag not in given.split():
+        if _jax_runs() and jax.default_backend() == "gpu":
+            raise RuntimeError(
+                "`kzoo.deterministic()` must come before JAX computes anything: it reads XLA_FLAGS once. "
+                f"Call it earlier, or set XLA_FLAGS={flag}. Received: XLA_FLAGS={given!r}."
+            )
+        os.environ["XLA_FLAGS"] = f"{given} {flag}".strip()
+    jax.config.update("jax_default_matmul_precision", "highest")
+
+
+def _jax_runs() -> bool:
+    from jax._src import xla_bridge  # JAX has no public name for this
+
+    return xla_bridge.backends_are_initialized()
+
+
+def _deterministic_torch() -> None:
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    for part in (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn):
+        part.fp32_precision = "ieee"
+    for part in (torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv, torch.backends.mkldnn.rnn):
+        part.fp32_precision = "ieee"
+
+
 def device_kind() -> str:
     """Returns `"gpu"` if the backend computes on one, else `"cpu"`."""
     backend = keras.backend.backend()
@@ -46,3 +102,16 @@ def device_kind() -> str:
 
         found = torch.cuda.is_available()
     return "gpu" if found else "cpu"
+
+
+def device_of(variable: Any) -> str:
+    """Returns `"gpu"` if a Keras variable lives on one, else `"cpu"`."""
+    value = variable.value
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        on_gpu = "GPU" in value.device
+    elif backend == "jax":
+        on_gpu = any(device.platform == "gpu" for device in value.devices())
+    else:
+        on_gpu = value.device.type == "cuda"
+    return "gpu" if on_gpu else "cpu"
