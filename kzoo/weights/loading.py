@@ -1,42 +1,110 @@
 """Weights between a model and a `.weights.h5` file."""
 
+import contextlib
 import os
-import warnings
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+import h5py
 import keras
 
+from kzoo.weights.hdf5 import Structure, Tensors, read_file, structure_of, write_file
 
-def load_weights(model: keras.Model, path: str | Path) -> None:
-    """Loads a `.weights.h5` file into a built model of the same architecture.
+_SPARE_BYTES = 1 << 20  # what a file may be larger than its tensors make it
+
+
+def load_weights(model: keras.Model, path: str | os.PathLike[str], *, unused: Collection[str] = ()) -> None:
+    """Loads a `.weights.h5` file into a built model of the same architecture, all of it or nothing.
+
+    Made for files from anywhere: size, keys, shapes, dtypes, checksums and finiteness are checked before anything is
+    assigned, no more is read than the model can hold, and Keras, which takes what fits and skips the rest, never opens
+    the file. It may come from `save_weights` or from Keras; an optimizer's state in it is ignored.
 
     Args:
-        model: A built `keras.Model`.
-        path: Path of the file.
+        model: A built `keras.Model`, of kzoo or not.
+        path: Path of the file. Floats of 16, 32 and 64 bits are converted to what the model has.
+        unused: Paths of groups in the file, for example `"layers/dense"`, that the model may do without. Defaults to
+            `()`.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no weights file, or not of this architecture.
+        ValueError: If it is no weights file, is damaged, or not of this architecture. The message names the tensor.
     """
+    path = checked_path(path)
+    with _snapshot(model) as copy:
+        content = _content(path, 4 * copy.stat().st_size + _SPARE_BYTES)  # with an optimizer's state
+        try:
+            tensors = read_file(content, structure_of(copy).slots, {*unused, "optimizer"})
+        except ValueError as error:
+            raise ValueError(f"{path} does not hold weights of {model.name!r}: {error}.") from error
+        with h5py.File(copy, "r+") as file:
+            for key, value in tensors.items():
+                file[key][()] = value
+        model.load_weights(copy)
+
+
+def save_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
+    """Saves a model's weights, each with a checksum, and not the optimizer's state; the format is Keras's own.
+
+    Written aside first, so that a file of that name is whole or as it was.
+
+    Args:
+        model: A built `keras.Model`.
+        path: Path of the file, which ends in `.weights.h5`.
+
+    Raises:
+        ValueError: If the path ends otherwise, or the model is not built.
+    """
+    path = Path(path)
+    if not path.name.endswith(".weights.h5"):
+        raise ValueError(f"Expected a file named *.weights.h5. Received: {path}.")
+    with _snapshot(model) as copy:
+        structure = structure_of(copy)
+        with h5py.File(copy, "r") as file:
+            replace_file(path, structure.groups, {key: file[key][()] for key in structure.slots})
+
+
+def structure_of_model(model: keras.Model) -> Structure:
+    """Returns what a weights file of the model consists of."""
+    with _snapshot(model) as copy:
+        return structure_of(copy)
+
+
+def replace_file(path: Path, groups: Mapping[str, str], tensors: Tensors) -> None:
+    """Writes a weights file aside, then renames it."""
+    aside = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        write_file(aside, groups, tensors)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def checked_path(path: str | os.PathLike[str]) -> Path:
+    """Returns the path of a weights file, if it is there and named like one."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"Expected a weights file. Received: {path}, which does not exist.")
     if not path.name.endswith(".weights.h5"):
         raise ValueError(f"Expected a file named *.weights.h5. Received: {path}.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # Keras only warns of layers that it finds no weights for
-            model.load_weights(path)
-    except (OSError, KeyError, ValueError, UserWarning) as error:
-        raise ValueError(f"{path} does not hold weights of {model.name!r}: {error}") from error
+    return path
 
 
-def save_weights(model: keras.Model, path: str | Path) -> None:
-    """Saves a model's weights: written aside first, so that a file of that name is whole or as it was."""
-    path = Path(path)
-    aside = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        model.save_weights(aside)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+@contextlib.contextmanager
+def _snapshot(model: keras.Model) -> Iterator[Path]:
+    """Lets Keras write the model's weights, so that nothing here need know how it walks through a model."""
+    with tempfile.TemporaryDirectory(prefix="kzoo-") as directory:
+        copy = Path(directory, "copy.weights.h5")
+        model.save_weights(copy)
+        yield copy
+
+
+def _content(path: Path, limit_bytes: int) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(limit_bytes + 1)
+    if len(content) > limit_bytes:
+        raise ValueError(
+            f"{path} must be at most {limit_bytes:,} bytes for this model. Received: {path.stat().st_size:,} bytes."
+        )
+    return content
