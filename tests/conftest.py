@@ -35,6 +35,8 @@ def _keras_as_it_was() -> Iterator[None]:
         return
     keras.utils.clear_session(free_memory=False)
     floatx, policy, image_data_format = before or ("float32", "float32", "channels_last")
+    if keras.config.floatx() == "float64" and "kzoo" in sys.modules:
+        sys.modules["kzoo"].set_precision("float32")
     keras.config.set_floatx(floatx)
     keras.config.set_dtype_policy(policy)
     keras.config.set_image_data_format(image_data_format)

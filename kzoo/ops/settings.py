@@ -1,5 +1,6 @@
 """Global settings of the backend in use."""
 
+import importlib
 import os
 from typing import Any, Literal
 
@@ -9,8 +10,9 @@ import keras
 def set_precision(precision: Literal["float32", "mixed_bfloat16", "float64"]) -> None:
     """Sets the precision of models built from now on.
 
-    float64 needs more than a dtype policy: losses and learning rates follow `keras.config.floatx()`, and JAX has no
-    64-bit numbers unless asked.
+    float64 needs more than a dtype policy: losses and learning rates follow `keras.config.floatx()`, JAX has no 64-bit
+    numbers unless asked, and Keras (3.15) computes matrix products, means and losses of float64 tensors in float32 on
+    PyTorch and JAX, because its type promotion never gives a 64-bit type there.
 
     Args:
         precision: `"float32"`, `"mixed_bfloat16"` (float32 weights, bfloat16 activations) or `"float64"`.
@@ -26,6 +28,10 @@ def set_precision(precision: Literal["float32", "mixed_bfloat16", "float64"]) ->
         import jax
 
         jax.config.update("jax_enable_x64", True)
+    if keras.backend.backend() != "tensorflow":
+        # Keras has no public way to say so; tests/ops/test_settings.py holds the precision that this gives.
+        promoted = "float64" if precision == "float64" else "float32"
+        importlib.import_module("keras.src.backend.common.dtypes").BIT64_TO_BIT32_DTYPE["float64"] = promoted
     keras.config.set_floatx("float64" if precision == "float64" else "float32")
     keras.config.set_dtype_policy(precision)
 

@@ -62,7 +62,7 @@ def fit(
     run_dir = run_dir or new_run_directory(f"{model.name}-{dataset.name}-{keras.backend.backend()}-seed{seed}")
     train = training_batches(dataset, recipe, seed)
     clock = _Clock(train)
-    stopping = _early_stopping(recipe)
+    stopping = early_stopping(recipe)
     given = [callback for callback in callbacks if isinstance(callback, keras.callbacks.EarlyStopping)]
     _check_stopping([*stopping, *given], recipe.epochs)
 
@@ -124,7 +124,7 @@ def _check(model: keras.Model, dataset: Dataset, recipe: Recipe) -> None:
         )
 
 
-def _early_stopping(recipe: Recipe) -> list[keras.callbacks.EarlyStopping]:
+def early_stopping(recipe: Recipe) -> list[keras.callbacks.EarlyStopping]:
     if recipe.patience is None:
         return []
     return [
