@@ -38,8 +38,8 @@ class Recipe:
     """
 
     epochs: int = 30
-    batch_size: int = 128
-    learning_rate: float = 0.2
+    batch_size: int = 64
+    learning_rate: float = 0.05
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 5e-4
@@ -55,7 +55,7 @@ class Recipe:
     flip: bool = True
     pixel_statistics: PixelStatistics = "dataset"
     patience: int | None = 8
-    min_delta: float = 0.01
+    min_delta: float = 0.005
     precision: Precision = "float32"
 
     def override(self, **changes: Any) -> "Recipe":
@@ -111,6 +111,7 @@ RECIPES = {
     # test set; here a part of them is for validation and the last epoch counts.)
     "akamaster": Recipe(
         epochs=200,
+        batch_size=128,
         learning_rate=0.1,
         nesterov=False,
         weight_decay=1e-4,
@@ -127,6 +128,7 @@ RECIPES = {
     # (The paper subtracts the mean image; here the mean colour is subtracted and divided by the deviation.)
     "he2015": Recipe(
         epochs=182,
+        batch_size=128,
         learning_rate=0.1,
         nesterov=False,
         weight_decay=1e-4,

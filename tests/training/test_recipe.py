@@ -66,5 +66,13 @@ def test_he2015_divides_the_rate_after_32000_and_48000_steps():
 
 
 @pytest.mark.parametrize("name", ["akamaster", "he2015"])
+def test_recipes_of_the_papers_have_their_constants(name):
+    recipe = kzoo.recipe(name)
+    assert (recipe.batch_size, recipe.momentum, recipe.nesterov) == (128, 0.9, False)
+    assert (recipe.weight_decay, recipe.decay_on, recipe.label_smoothing) == (1e-4, "all", 0.0)
+    assert (recipe.crop_padding, recipe.pad_mode, recipe.flip) == (4, "constant", True)
+
+
+@pytest.mark.parametrize("name", ["akamaster", "he2015"])
 def test_recipes_of_the_papers_do_not_stop_early(name):
     assert kzoo.recipe(name).patience is None
