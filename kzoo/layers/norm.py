@@ -63,7 +63,7 @@ class BatchNorm(keras.layers.Layer):
             self._average(self.moving_variance, variance)
         else:
             scale = self.gamma * keras.ops.rsqrt(self.moving_variance + self.epsilon)
-            y = x * scale + (self.beta - self.moving_mean * scale)
+            y = ops.scale_shift(x, scale, self.beta - self.moving_mean * scale)
         return keras.ops.cast(y, self.compute_dtype)
 
     def _average(self, moving: Any, value: Any) -> None:

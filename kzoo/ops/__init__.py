@@ -1,10 +1,19 @@
 """Operations whose best form depends on the backend; layers call these and never ask which backend runs.
 
 Images are `(batch, height, width, channels)` always, whatever `keras.config.image_data_format()` says.
+
+Every operation is defined in `kzoo.ops.generic`; the module named after the backend has a faster form of some.
 """
 
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from kzoo.ops import generic
 from kzoo.ops.differentiate import gradients
-from kzoo.ops.generic import batch_norm, conv2d, dropout_key, dropout_mask
+from kzoo.ops.generic import dropout_key, dropout_mask
 from kzoo.ops.settings import deterministic, device_kind, device_of, set_precision
 
 __all__ = [
@@ -16,5 +25,16 @@ __all__ = [
     "dropout_key",
     "dropout_mask",
     "gradients",
+    "scale_shift",
     "set_precision",
+    "sgd_step",
 ]
+
+_fast = importlib.import_module(f"kzoo.ops.{keras.backend.backend()}")
+
+conv2d: Callable[..., Any] = getattr(_fast, "conv2d", generic.conv2d)
+batch_norm: Callable[..., Any] = getattr(_fast, "batch_norm", generic.batch_norm)
+scale_shift: Callable[..., Any] = getattr(_fast, "scale_shift", generic.scale_shift)
+
+# Steps all weights of an optimizer at once. None where a step for each weight costs nothing more.
+sgd_step: Callable[..., None] | None = getattr(_fast, "sgd_step", None)

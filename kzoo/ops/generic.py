@@ -53,6 +53,20 @@ def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[
     return centred * (gamma * ops.rsqrt(variance + epsilon)) + beta, mean, variance
 
 
+def scale_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Scales and shifts each channel.
+
+    Args:
+        x: Tensor of shape `(..., channels)`.
+        scale: Tensor of shape `(channels,)`.
+        shift: Tensor of shape `(channels,)`.
+
+    Returns:
+        Tensor shaped as `x`.
+    """
+    return x * scale + shift
+
+
 def dropout_key(key_words: tuple[int, int], step: Tensor) -> tuple[Tensor, Tensor]:
     """Derives the key of one layer's mask at one step.
 

@@ -1,0 +1,74 @@
+"""Fast paths on PyTorch.
+
+Memory stays in Keras's order, (batch, height, width, channels), and PyTorch's operations see it through permuted views:
+what PyTorch calls channels_last. Going through `keras.ops` instead copies the input twice a convolution, and takes six
+passes over memory for a batch normalization.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from keras import ops
+from torch.nn import functional as F
+
+Tensor = Any
+
+
+def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = None) -> Tensor:
+    """Does what `kzoo.ops.generic.conv2d` does, without a copy of `x`."""
+    x, kernel = ops.convert_to_tensor(x), ops.convert_to_tensor(kernel)
+    bias = None if bias is None else ops.convert_to_tensor(bias)
+    y = F.conv2d(x.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1), bias, stride, kernel.shape[0] // 2)
+    return y.permute(0, 2, 3, 1)
+
+
+def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Does what `kzoo.ops.generic.batch_norm` does in one operation; no gradient flows through the statistics."""
+    x, gamma, beta = (ops.convert_to_tensor(tensor) for tensor in (x, gamma, beta))
+    y, mean, inverse_std = torch.native_batch_norm(x.permute(0, 3, 1, 2), gamma, beta, None, None, True, 0.0, epsilon)
+    variance = (inverse_std.detach().pow(-2) - epsilon).clamp(min=0)
+    return y.permute(0, 2, 3, 1), mean.detach(), variance
+
+
+def scale_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Does what `kzoo.ops.generic.scale_shift` does in one pass over `x`."""
+    return torch.addcmul(ops.convert_to_tensor(shift), ops.convert_to_tensor(x), ops.convert_to_tensor(scale))
+
+
+@torch.no_grad()
+def sgd_step(
+    weights: Sequence[Any],
+    velocities: Sequence[Any],
+    gradients: Sequence[Tensor],
+    rate: Tensor,
+    *,
+    momentum: float,
+    nesterov: bool,
+    decay: Sequence[float],
+) -> None:
+    """Moves all weights by a step of `kzoo.SGD`, a few operations over all of them instead of some for each.
+
+    The rate stays a tensor: reading its value would wait for the GPU.
+
+    Args:
+        weights: Sequence of Keras variables, changed in place.
+        velocities: Sequence of Keras variables shaped as `weights`, changed in place.
+        gradients: Sequence of tensors shaped as `weights`.
+        rate: Scalar tensor.
+        momentum: Float.
+        nesterov: Boolean.
+        decay: Sequence of floats, the weight decay of each weight.
+    """
+    values = [weight.value for weight in weights]
+    moving = [velocity.value for velocity in velocities]
+    slopes = [gradient.to(value.dtype) for gradient, value in zip(gradients, values, strict=True)]
+    for amount in set(decay) - {0.0}:
+        chosen = [i for i, own in enumerate(decay) if own == amount]
+        decayed = torch._foreach_add([slopes[i] for i in chosen], [values[i] for i in chosen], alpha=amount)
+        for i, slope in zip(chosen, decayed, strict=True):
+            slopes[i] = slope
+    torch._foreach_mul_(moving, momentum)
+    torch._foreach_add_(moving, slopes)
+    steps = torch._foreach_add(slopes, moving, alpha=momentum) if nesterov else moving
+    torch._foreach_sub_(values, torch._foreach_mul(steps, ops.convert_to_tensor(rate).to(values[0].dtype)))

@@ -1,0 +1,149 @@
+"""The operations in use, in float32, against their definition in float64, and against it in float64 as well."""
+
+import keras
+import numpy as np
+import pytest
+from gradients import weighted_gradients
+from keras import ops
+
+import kzoo.ops
+from kzoo.ops import generic
+
+# (batch, height, width, channels, filters, kernel, stride): odd sizes, a single image, batches that no chunk divides.
+CONVOLUTIONS = [
+    (8, 8, 8, 16, 16, 3, 1),
+    (8, 9, 7, 3, 5, 3, 1),
+    (1, 9, 9, 16, 32, 3, 2),
+    (11, 8, 8, 16, 32, 3, 2),
+    (3, 7, 10, 4, 6, 5, 1),
+    (3, 7, 10, 4, 6, 5, 3),
+    (9, 8, 8, 16, 32, 1, 1),
+    (16, 9, 8, 16, 32, 1, 2),
+    (1, 1, 1, 2, 3, 3, 1),
+]
+NORMS = [(8, 6, 6, 16), (1, 5, 7, 3), (1, 2, 3, 4), (13, 3, 2, 64)]
+
+
+@pytest.fixture
+def float64():
+    """Sets float64, and JAX back to 32 bits afterwards; the rest of Keras's settings conftest restores."""
+    kzoo.ops.set_precision("float64")
+    yield
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.config.update("jax_enable_x64", False)
+
+
+def draw(*shape, seed=0):
+    return np.random.RandomState(seed).standard_normal(shape)
+
+
+def operands(case):
+    batch, height, width, channels, filters, size, _ = case
+    kernel = draw(size, size, channels, filters, seed=1) / size / np.sqrt(channels)
+    return draw(batch, height, width, channels), kernel, draw(filters, seed=2)
+
+
+def both(function, arguments, dtype):
+    """Returns outputs and gradients of `function` with random weights on its first output, as NumPy arrays."""
+    return weighted_gradients(function, [np.asarray(argument, dtype) for argument in arguments])
+
+
+def assert_close(actual, expected, tolerance):
+    """Asserts each array equal within a fraction of its largest value."""
+    for a, b in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1e-3, np.abs(b).max()))
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "output_error", "gradient_error"), [("float32", 1e-5, 1e-4), ("float64", 1e-12, 1e-12)]
+)
+def test_conv2d_is_its_definition(case, dtype, output_error, gradient_error):
+    stride = case[-1]
+    arguments = operands(case)
+    fast = both(lambda x, kernel, bias: (kzoo.ops.conv2d(x, kernel, stride, bias),), arguments, dtype)
+    slow = both(lambda x, kernel, bias: (generic.conv2d(x, kernel, stride, bias),), arguments, "float64")
+    assert_close(fast.outputs, slow.outputs, output_error)
+    assert_close(fast.gradients, slow.gradients, gradient_error)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("shape", NORMS, ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "output_error", "gradient_error"), [("float32", 1e-5, 1e-4), ("float64", 1e-12, 1e-10)]
+)
+def test_batch_norm_is_its_definition(shape, dtype, output_error, gradient_error):
+    x = draw(*shape) * np.linspace(0.5, 2, shape[-1]) + np.linspace(-1, 1, shape[-1])
+    arguments = x, draw(shape[-1], seed=1), draw(shape[-1], seed=2)
+    fast = both(lambda *tensors: kzoo.ops.batch_norm(*tensors, 1e-5), arguments, dtype)
+    slow = both(lambda *tensors: generic.batch_norm(*tensors, 1e-5), arguments, "float64")
+    assert_close(fast.outputs, slow.outputs, output_error)
+    assert_close(fast.gradients, slow.gradients, gradient_error)
+
+
+@pytest.mark.parametrize("name", ["conv2d", "batch_norm"])
+def test_operation_repeats_itself_to_the_bit(name):
+    if name == "conv2d":
+        arguments = operands((32, 16, 16, 16, 16, 3, 1))
+        runs = [both(lambda x, k, b: (kzoo.ops.conv2d(x, k, 1, b),), arguments, "float32") for _ in range(3)]
+    else:
+        arguments = draw(32, 16, 16, 16), draw(16), draw(16)
+        runs = [both(lambda *tensors: kzoo.ops.batch_norm(*tensors, 1e-5), arguments, "float32") for _ in range(3)]
+    for run in runs[1:]:
+        for a, b in zip([*run.outputs, *run.gradients], [*runs[0].outputs, *runs[0].gradients], strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_batch_norm_of_a_constant_has_no_variance():
+    _, mean, variance = kzoo.ops.batch_norm(ops.full((4, 3, 3, 2), 7.0), ops.ones((2,)), ops.zeros((2,)), 1e-5)
+    np.testing.assert_array_equal(ops.convert_to_numpy(mean), 7)
+    assert (np.abs(ops.convert_to_numpy(variance)) < 1e-10).all()
+
+
+def test_scale_shift_acts_on_channels():
+    x = draw(2, 3, 4, 5).astype("float32")
+    scale, shift = draw(5, seed=1).astype("float32"), draw(5, seed=2).astype("float32")
+    y = ops.convert_to_numpy(kzoo.ops.scale_shift(*map(ops.convert_to_tensor, (x, scale, shift))))
+    np.testing.assert_allclose(y, x * scale + shift, rtol=1e-5, atol=1e-6)
+
+
+def test_conv2d_takes_bfloat16():
+    x, kernel, _ = operands((4, 8, 8, 8, 16, 3, 2))
+    y = kzoo.ops.conv2d(*(ops.convert_to_tensor(tensor, dtype="bfloat16") for tensor in (x, kernel)), 2)
+    assert keras.backend.standardize_dtype(y.dtype) == "bfloat16"
+    expected = ops.convert_to_numpy(
+        generic.conv2d(*(ops.convert_to_tensor(t, dtype="float32") for t in (x, kernel)), 2)
+    )
+    np.testing.assert_allclose(ops.convert_to_numpy(ops.cast(y, "float32")), expected, atol=0.05)
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+@pytest.mark.parametrize("decay_on", ["all", "kernels"])
+def test_sgd_steps_all_weights_as_it_steps_one(monkeypatch, nesterov, decay_on):
+    def trained():
+        optimizer = kzoo.SGD(0.1, 0.9, nesterov=nesterov, weight_decay=1e-2, decay_on=decay_on)
+        variables = [keras.Variable(draw(*shape, seed=i)) for i, shape in enumerate([(3, 3, 2, 4), (4,), (5, 3)])]
+        optimizer.build(variables)
+        for step in range(3):
+            optimizer.apply([ops.convert_to_tensor(draw(*v.shape, seed=step), dtype="float32") for v in variables])
+        return [ops.convert_to_numpy(variable) for variable in variables]
+
+    together = trained()
+    monkeypatch.setattr(kzoo.ops, "sgd_step", None)
+    for a, b in zip(together, trained(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="copies are counted by PyTorch's profiler")
+def test_conv2d_and_batch_norm_do_not_copy_activations_on_torch():
+    import torch
+
+    x, kernel = torch.randn(8, 16, 16, 16, requires_grad=True), torch.randn(3, 3, 16, 16, requires_grad=True)
+    with torch.profiler.profile(record_shapes=True) as profile:
+        y, _, _ = kzoo.ops.batch_norm(kzoo.ops.conv2d(x, kernel), torch.ones(16), torch.zeros(16), 1e-5)
+        y.backward(torch.ones_like(y))
+    copies = [event.input_shapes[0] for event in profile.events() if event.name == "aten::copy_"]
+    assert [shape for shape in copies if shape and shape[0] == len(x)] == []
