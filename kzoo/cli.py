@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 import kzoo
+from kzoo import cli_parity
 from kzoo import doctor as doctor_module
 from kzoo.training.compare import compare_runs
 
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Datasets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(cli_parity.app, name="parity")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DataDir = Annotated[
