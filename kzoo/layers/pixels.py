@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from kzoo import ops
 from kzoo.layers.conv import channels_of
 
 # Of the 50,000 training images of CIFAR-10, for networks that have not seen their own data yet.
@@ -15,6 +16,9 @@ CIFAR10_STD = (0.2470, 0.2435, 0.2616)
 @keras.saving.register_keras_serializable(package="kzoo")
 class PixelNormalization(keras.layers.Layer):
     """Maps pixels in [0, 255] to `(pixel / 255 - mean) / std`, channel by channel.
+
+    It computes in float32 whatever the precision of the network behind it: that is what PyTorch's data pipelines do, and
+    what every published checkpoint was trained on.
 
     Mean and deviation are weights that do not train, so a weights file carries the normalization that it was trained
     with. (`keras.layers.Normalization` bakes them into the compiled function, and goes on with the old ones after
@@ -55,7 +59,9 @@ class PixelNormalization(keras.layers.Layer):
         def initial(shape: tuple[int, ...], dtype: Any = None) -> Any:
             return keras.ops.convert_to_tensor(values, dtype=dtype)
 
-        return self.add_weight(name=name, shape=(len(values),), initializer=initial, trainable=False, autocast=False)
+        return self.add_weight(
+            name=name, shape=(len(values),), initializer=initial, dtype="float32", trainable=False, autocast=False
+        )
 
     def set_statistics(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Replaces mean and deviation, given for pixels in [0, 1], of a built layer.
@@ -68,8 +74,9 @@ class PixelNormalization(keras.layers.Layer):
         self.pixel_std.assign(list(std))
 
     def call(self, inputs: Any) -> Any:
-        x = keras.ops.cast(inputs, self.variable_dtype) / 255
-        return keras.ops.cast((x - self.pixel_mean) / self.pixel_std, self.compute_dtype)
+        largest = 255 * keras.ops.sign(self.pixel_std)  # not a constant, see `ops.divide`
+        x = ops.divide(keras.ops.cast(inputs, "float32"), largest)
+        return keras.ops.cast(ops.divide(x - self.pixel_mean, self.pixel_std), self.compute_dtype)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape

@@ -22,6 +22,7 @@ __all__ = [
     "deterministic",
     "device_kind",
     "device_of",
+    "divide",
     "dropout_key",
     "dropout_mask",
     "gradients",
@@ -35,6 +36,7 @@ _fast = importlib.import_module(f"kzoo.ops.{keras.backend.backend()}")
 conv2d: Callable[..., Any] = getattr(_fast, "conv2d", generic.conv2d)
 batch_norm: Callable[..., Any] = getattr(_fast, "batch_norm", generic.batch_norm)
 scale_shift: Callable[..., Any] = getattr(_fast, "scale_shift", generic.scale_shift)
+divide: Callable[..., Any] = getattr(_fast, "divide", generic.divide)
 
 # Steps all weights of an optimizer at once. None where a step for each weight costs nothing more.
 sgd_step: Callable[..., None] | None = getattr(_fast, "sgd_step", None)

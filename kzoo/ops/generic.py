@@ -67,6 +67,21 @@ def scale_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return x * scale + shift
 
 
+def divide(x: Tensor, divisor: Tensor) -> Tensor:
+    """Divides, rounded as IEEE 754 says: the same to the bit on every backend.
+
+    Compilers like to multiply by the reciprocal instead, which may differ in the last bit.
+
+    Args:
+        x: Tensor of shape `(..., channels)`.
+        divisor: Tensor of shape `(channels,)`, made from a variable: TensorFlow replaces division by a constant.
+
+    Returns:
+        Tensor shaped as `x`.
+    """
+    return x / divisor
+
+
 def dropout_key(key_words: tuple[int, int], step: Tensor) -> tuple[Tensor, Tensor]:
     """Derives the key of one layer's mask at one step.
 

@@ -156,3 +156,13 @@ def test_initial_weights_are_he_normal():
 def test_initial_weights_depend_on_seed_and_path(seed, path):
     first = ops.convert_to_numpy(kzoo.HeNormal(0, "kernel")((3, 3, 2, 4)))
     assert (first != ops.convert_to_numpy(kzoo.HeNormal(seed, path)((3, 3, 2, 4)))).all()
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_pixel_normalization_is_numpys_to_the_bit(precision):
+    kzoo.set_precision(precision)
+    mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+    model = keras.Sequential([keras.Input((1, 1, 3)), PixelNormalization(mean, std)])
+    pixels = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None, None], 3, axis=3)
+    expected = (pixels / np.float32(255) - mean) / std
+    np.testing.assert_array_equal(model.predict(pixels, batch_size=256, verbose=0), expected)

@@ -70,7 +70,8 @@ def test_recipe_trains_as_plain_pytorch_does(name, tiny):
     for step in range(STEPS):
         images, labels = batches.batch(*divmod(step, batches.batches_per_epoch))
         model.train_on_batch(images, labels.astype(np.float64))
-        x = torch.tensor(((images / 255 - mean) / std).transpose(0, 3, 1, 2))
+        normalized = ((images / np.float32(255) - mean) / std).astype(np.float64)
+        x = torch.tensor(normalized.transpose(0, 3, 1, 2))
         loss = torch.nn.functional.cross_entropy(twin(x), torch.tensor(labels.argmax(axis=1)))
         for group in sgd.param_groups:
             group["lr"] = rates[step]
