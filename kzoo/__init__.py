@@ -8,8 +8,9 @@ from kzoo.blocks import residual_block, residual_stage
 from kzoo.data import Augmentation, Batches, Dataset, Split, load_dataset, prepare_dataset
 from kzoo.evaluation import Evaluation, evaluate
 from kzoo.experiment import evaluate_saved, train
+from kzoo.export import Exported, export, export_saved, fold_batch_norm
 from kzoo.initializers import HeNormal
-from kzoo.layers import BatchNorm, Conv2D, Dropout, PixelNormalization, ZeroPadShortcut
+from kzoo.layers import BatchNorm, Conv2D, Dropout, PixelNormalization, ScaleShift, ZeroPadShortcut
 from kzoo.models import (
     Description,
     create_model,
@@ -53,11 +54,13 @@ __all__ = [
     "Description",
     "Dropout",
     "Evaluation",
+    "Exported",
     "HeNormal",
     "PixelNormalization",
     "Prediction",
     "Recipe",
     "Run",
+    "ScaleShift",
     "Split",
     "StepSchedule",
     "ZeroPadShortcut",
@@ -66,7 +69,10 @@ __all__ = [
     "deterministic",
     "evaluate",
     "evaluate_saved",
+    "export",
+    "export_saved",
     "fit",
+    "fold_batch_norm",
     "list_models",
     "load_dataset",
     "load_weights",

@@ -1,0 +1,248 @@
+"""From a model on any backend to a verified export on disk."""
+
+import contextlib
+import dataclasses
+import datetime
+import importlib.util
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from kzoo.export import handover
+from kzoo.export.signatures import CARD, CLASSES, FORMATS, INPUTS, OUTPUTS, VERIFICATION
+
+TOLERANCE = 1e-4
+BATCHES = (1, 7)
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """An export that has been read back and found to answer as its source does.
+
+    Attributes:
+        directory: Path of the version's folder.
+        format: String, one of `saved_model`, `onnx`, `litert`, `openvino`.
+        runtime: String, what read it back, with its version.
+        largest_difference: Float, between a logit of the export and of its source.
+        largest_logit: Float, the largest logit of the source in absolute value.
+    """
+
+    directory: Path
+    format: str
+    runtime: str
+    largest_difference: float
+    largest_logit: float
+
+
+def export(
+    model: keras.Model,
+    out: str | os.PathLike[str],
+    *,
+    format: str = "saved_model",  # noqa: A002
+    name: str | None = None,
+    version: int = 1,
+    class_names: Sequence[str] | None = None,
+    images: npt.NDArray[np.uint8] | None = None,
+    fold: bool = True,
+    python: str | os.PathLike[str] | None = None,
+    card: Mapping[str, Any] | None = None,
+) -> Exported:
+    """Exports a classifier to `out/name/version`, and verifies it there before it counts.
+
+    TensorFlow writes the export in a process of its own, whatever backend the model is on; this process never imports
+    it. Another process, which has neither Keras nor kzoo, reads it back with the runtime of the format and answers for
+    real images at batch sizes 1 and 7. Beside the model lie `classes.txt`, `card.json` and `verification.json`.
+
+    A SavedModel has three signatures, each with the outputs `logits`, `probabilities` and `class_index`:
+    `serving_default` (`image`: uint8 RGB `(batch, height, width, 3)`), `float_images` (the same in float32) and
+    `encoded_images` (`image_bytes`: JPEG or PNG files, of any size). The other formats have the first alone.
+
+    Args:
+        model: A `keras.Model` from RGB images in [0, 255], `(batch, height, width, 3)`, to one logit or probability a
+            class.
+        out: Path of the folder of all exports.
+        format: `"saved_model"`, `"onnx"`, `"litert"` or `"openvino"`. Defaults to `"saved_model"`.
+        name: String, what servers call the model. Defaults to the model's name.
+        version: Integer, 1 or larger. Defaults to `1`.
+        class_names: One name a class. Defaults to the numbers.
+        images: uint8 array `(n, height, width, 3)` of real images to verify with, at least 7. Defaults to handwritten
+            digits.
+        fold: Boolean, whether to fold batch normalization into the convolutions. Defaults to `True`.
+        python: Path of an interpreter that has kzoo and TensorFlow (and the format's library). Defaults to this one.
+        card: What else `card.json` should say. Defaults to nothing.
+
+    Returns:
+        An `Exported`.
+
+    Raises:
+        ValueError: If an argument is none of those above.
+        FileExistsError: If that version exists.
+        ImportError: If there is no TensorFlow.
+        RuntimeError: If the export cannot be written or read, or answers differently by more than 1e-4 of the largest
+            logit. Nothing is left of it.
+
+    Example:
+        >>> kzoo.export(model, "served", name="digits", class_names=list("0123456789")).directory
+        PosixPath('served/digits/1')
+    """
+    name = model.name if name is None else name
+    _check(model, format, name, version)
+    class_names = [str(index) for index in range(model.output_shape[-1])] if class_names is None else list(class_names)
+    _check_class_names(class_names, model.output_shape[-1])
+    images = _digits(model.input_shape[1:3]) if images is None else images
+    _check_images(images, model.input_shape[1:])
+    python = handover.interpreter(python)
+    target = Path(out, name, str(version))
+    _refuse_existing(target)
+    source = handover.in_float32(model)
+    expected = {batch: handover.logits_of(source, images[:batch]) for batch in BATCHES}
+    source = _folded(source) if fold else source
+    about = {**_card(source, name, version, format), "classes": class_names, **(card or {})}
+    with _aside(target) as folder:
+        handover.write_model(source, folder)
+        handover.write_reference(images[: max(BATCHES)], BATCHES, folder)
+        (folder / CLASSES).write_text("".join(f"{class_name}\n" for class_name in class_names))
+        (folder / CARD).write_text(json.dumps(about, indent=2) + "\n")
+        job = {"format": format, "name": name, "layers": len(source.layers)}
+        (folder / handover.JOB).write_text(json.dumps(job))
+        handover.run_worker(python, folder)
+        result = folder / handover.RESULT
+        answers = handover.run_reader(python, format, folder)
+        verification = compare(answers, expected)
+        (result / VERIFICATION).write_text(json.dumps(verification, indent=2) + "\n")
+        for file in (CARD, CLASSES):
+            shutil.copy(folder / file, result / file)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _refuse_existing(target)
+        result.rename(target)
+    return Exported(
+        target, format, verification["runtime"], verification["largest_difference"], verification["largest_logit"]
+    )
+
+
+def compare(answers: Mapping[str, Any], expected: Mapping[int, npt.NDArray[np.float32]]) -> dict[str, Any]:
+    """Compares what the export answers with what its source does.
+
+    Args:
+        answers: What the reader wrote down: `runtime`, and logits for each `signature/batch`.
+        expected: Batch size to the logits of the source.
+
+    Returns:
+        What `verification.json` says.
+
+    Raises:
+        RuntimeError: If a difference is above 1e-4 of the largest logit, or is not a number.
+    """
+    largest_logit = max(float(np.abs(logits).max()) for logits in expected.values())
+    differences = {}
+    for key, logits in answers.items():
+        if key == "runtime":
+            continue
+        reference = expected[int(key.rpartition("/")[2])]
+        if logits.shape != reference.shape:
+            raise RuntimeError(f"{key} must answer with shape {reference.shape}. Received: {logits.shape}.")
+        differences[key] = float(np.abs(logits.astype(np.float64) - reference).max())
+    for key, difference in differences.items():
+        if not difference <= TOLERANCE * largest_logit:
+            raise RuntimeError(
+                f"The export must answer as its source does, to {TOLERANCE:g} of the largest logit, "
+                f"{largest_logit:.4g}. Received: a difference of {difference:.4g} from {answers['runtime']} in {key} "
+                "(signature/batch). Nothing was left."
+            )
+    return {
+        "runtime": str(answers["runtime"]),
+        "tolerance": TOLERANCE,
+        "largest_difference": max(differences.values()),
+        "largest_logit": largest_logit,
+        "differences": differences,
+    }
+
+
+@contextlib.contextmanager
+def _aside(target: Path) -> Iterator[Path]:
+    """Makes a private folder outside the tree that a server watches, on the same disk, and removes it at the end."""
+    root = target.parents[1]
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=root) as folder:
+        yield Path(folder)
+
+
+def _refuse_existing(target: Path) -> None:
+    if target.exists():
+        raise FileExistsError(f"An export never overwrites a version. Received: {target}, which exists.")
+
+
+def _folded(model: keras.Model) -> keras.Model:
+    if importlib.util.find_spec("kzoo.export.fold") is None:
+        return model
+    return importlib.import_module("kzoo.export.fold").fold_batch_norm(model)
+
+
+def _card(model: keras.Model, name: str, version: int, format_name: str) -> dict[str, Any]:
+    from kzoo import __version__
+
+    return {
+        "name": name,
+        "version": version,
+        "format": format_name,
+        "model": model.name,
+        "parameters": model.count_params(),
+        "input": "RGB in [0, 255], (batch, height, width, 3)",
+        "image_size": list(model.input_shape[1:3]),
+        "signatures": INPUTS if format_name == "saved_model" else {"serving_default": INPUTS["serving_default"]},
+        "outputs": list(OUTPUTS),
+        "batch_norm": any("BatchNorm" in type(layer).__name__ for layer in model.layers),
+        "source_backend": keras.backend.backend(),
+        "keras": keras.__version__,
+        "kzoo": __version__,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _digits(size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    from kzoo.data import load_dataset
+
+    return load_dataset("digits", image_size=size).test.images
+
+
+def _check(model: keras.Model, format_name: str, name: str, version: int) -> None:
+    if format_name not in FORMATS:
+        raise ValueError(f"`format` must be one of {', '.join(FORMATS)}. Received: format={format_name!r}.")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        raise ValueError(f"`name` must be letters, digits, '_', '.' and '-'. Received: name={name!r}.")
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise ValueError(f"`version` must be an integer of at least 1. Received: version={version!r}.")
+    shapes = model.input_shape, model.output_shape
+    if not (_is_image(shapes[0]) and isinstance(shapes[1], tuple) and len(shapes[1]) == 2):
+        raise ValueError(
+            "`model` must map images (batch, height, width, 3) of a known size to classes (batch, classes). "
+            f"Received: input_shape={shapes[0]}, output_shape={shapes[1]}."
+        )
+
+
+def _is_image(shape: Any) -> bool:
+    return isinstance(shape, tuple) and len(shape) == 4 and None not in shape[1:] and shape[-1] == 3
+
+
+def _check_class_names(class_names: Sequence[str], classes: int) -> None:
+    if len(class_names) != classes or len(set(class_names)) != classes:
+        raise ValueError(f"`class_names` must be {classes} different names. Received: class_names={class_names}.")
+    if bad := [class_name for class_name in class_names if not class_name.strip() or "\n" in class_name]:
+        raise ValueError(f"`class_names` must be one line each, not empty. Received: {bad}.")
+
+
+def _check_images(images: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> None:
+    if images.dtype != np.uint8 or images.shape[1:] != tuple(shape) or len(images) < max(BATCHES):
+        raise ValueError(
+            f"`images` must be at least {max(BATCHES)} uint8 images of shape {tuple(shape)}. "
+            f"Received: shape={images.shape}, dtype={images.dtype}."
+        )

@@ -1,0 +1,139 @@
+"""What goes from the process that has the model to those that have TensorFlow or another runtime."""
+
+import importlib.util
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from kzoo.evaluation import gives_logits
+
+ARCHITECTURE = "model.json"
+WEIGHTS = "model.weights.h5"
+JOB = "job.json"
+EXAMPLE = "example.png"
+REFERENCE = "reference.npz"
+RESULT = "result"
+
+_TIMEOUT_SECONDS = 1800
+
+
+def in_float32(model: keras.Model) -> keras.Model:
+    """Returns a model that computes in float32: the same one if it does already."""
+    if all(layer.compute_dtype == layer.variable_dtype == "float32" for layer in model.layers):
+        return model
+
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
+        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+
+    cloned = keras.models.clone_model(model, clone_function=clone)
+    cloned.set_weights([np.asarray(keras.ops.convert_to_numpy(weight), np.float32) for weight in model.weights])
+    return cloned
+
+
+def logits_of(model: keras.Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Returns what the source model answers, one call for all images."""
+    outputs = keras.ops.convert_to_numpy(model(images, training=False))
+    return np.asarray(outputs if gives_logits(model) else np.log(outputs))
+
+
+def write_model(model: keras.Model, folder: Path) -> None:
+    """Writes architecture and weights; no code and no pickle."""
+    (folder / ARCHITECTURE).write_text(model.to_json())
+    model.save_weights(folder / WEIGHTS)
+
+
+def write_reference(images: npt.NDArray[np.uint8], batches: Sequence[int], folder: Path) -> None:
+    """Writes the images to ask every runtime about, as pixels and as PNG files."""
+    files = [_png(image) for image in images]
+    (folder / EXAMPLE).write_bytes(files[0])
+    np.savez(
+        folder / REFERENCE,
+        images=images,
+        encoded=np.frombuffer(b"".join(files), np.uint8),
+        encoded_sizes=[len(file) for file in files],
+        batches=list(batches),
+    )
+
+
+def interpreter(python: str | os.PathLike[str] | None) -> str:
+    """Returns the interpreter that has TensorFlow: the one named, or else this one.
+
+    Raises:
+        FileNotFoundError: If the one named does not exist.
+        ImportError: If none is named and this one has no TensorFlow.
+    """
+    if python is not None:
+        if not Path(python).is_file():
+            raise FileNotFoundError(f"`python` must be the path of a Python interpreter. Received: python={python}.")
+        return os.fspath(python)
+    if importlib.util.find_spec("tensorflow") is None:
+        raise ImportError(
+            f"Exporting needs TensorFlow, on every backend. Received: {sys.executable}, which has none. Install "
+            "'kzoo[tensorflow-cpu]' beside this backend, or in an environment of its own whose interpreter you name "
+            "by `python` (on the command line: --python PATH)."
+        )
+    return sys.executable
+
+
+def run_worker(python: str, folder: Path) -> None:
+    """Runs the half of the export that needs TensorFlow.
+
+    Raises:
+        RuntimeError: If it fails; with the end of what it said.
+    """
+    _run([python, "-m", "kzoo.export.worker", str(folder)], "write the export")
+
+
+def run_reader(python: str, format_name: str, folder: Path) -> dict[str, Any]:
+    """Reads the export in a process without Keras and kzoo.
+
+    Returns:
+        What `kzoo/export/readers.py` writes down.
+
+    Raises:
+        RuntimeError: If it fails; with the end of what it said.
+    """
+    answers = folder / "answers.npz"
+    script = Path(__file__).with_name("readers.py")
+    # -P: what lies beside the script must not be taken for packages of the same name.
+    command = [python, "-P", str(script), format_name, str(folder / RESULT), str(folder / REFERENCE), str(answers)]
+    _run(command, "read the export back")
+    with np.load(answers) as content:
+        return dict(content)
+
+
+def _run(command: list[str], what: str) -> None:
+    settings = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
+    result = subprocess.run(
+        command, env={**os.environ, **settings}, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False
+    )
+    if result.returncode == 0:
+        return
+    said = "\n".join(result.stderr.strip().splitlines()[-12:])
+    hint = _hint(said)
+    raise RuntimeError(f"{command[0]} must be able to {what}. Received: exit status {result.returncode}.{hint}\n{said}")
+
+
+def _hint(said: str) -> str:
+    extras = {"tensorflow": "tensorflow-cpu", "kzoo": "tensorflow-cpu", "tf2onnx": "onnx", "onnx": "onnx"}
+    extras |= {"onnxruntime": "onnx", "ai_edge_litert": "litert", "openvino": "openvino"}
+    for module, extra in extras.items():
+        if f"No module named '{module}'" in said or f"No module named {module}" in said:
+            return f" Install 'kzoo[{extra}]' for that interpreter."
+    return ""
+
+
+def _png(image: npt.NDArray[np.uint8]) -> bytes:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,12 @@
+"""What an export looks like from outside: formats, files and names of signatures, inputs and outputs."""
+
+FORMATS = ("saved_model", "onnx", "litert", "openvino")
+FILES = {"saved_model": "saved_model.pb", "onnx": "model.onnx", "litert": "model.tflite", "openvino": "model.xml"}
+
+# Signature -> its input. Every signature gives the same three outputs.
+INPUTS = {"serving_default": "image", "float_images": "image", "encoded_images": "image_bytes"}
+OUTPUTS = ("logits", "probabilities", "class_index")
+
+CARD = "card.json"
+CLASSES = "classes.txt"
+VERIFICATION = "verification.json"
