@@ -11,7 +11,7 @@ from kzoo.layers import BatchNorm, Conv2D, ScaleShift
 Vector = npt.NDArray[np.float64]
 
 _NORMS = (BatchNorm, keras.layers.BatchNormalization)
-# Layers whose kernel's last axis is that of their output's channels, so that a scale of the output is one of the kernel.
+# Layers whose kernel has the output's channels on its last axis: to scale the output is to scale the kernel.
 _LINEAR = (Conv2D, keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D, keras.layers.Dense)
 
 
@@ -44,7 +44,8 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
         - [Jacob et al., 2018](https://arxiv.org/abs/1712.05877), section 3.2
     """
     _check(model)
-    model = keras.Model(model.input, model.output, name=model.name)  # also of a Sequential
+    if isinstance(model, keras.Sequential):
+        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     norms = _norms_by_linear_layer(model)
     folded = {norm.name for norm in norms.values()}
 
@@ -64,8 +65,8 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
 
     result = keras.models.clone_model(model, clone_function=clone, call_function=call)
     for layer in result.layers:
-        source = model.get_layer(layer.name)
-        layer.set_weights(_weights(source, norms.get(layer.name)))
+        if layer.weights:
+            layer.set_weights(_weights(model.get_layer(layer.name), norms.get(layer.name)))
     return result
 
 
@@ -76,7 +77,7 @@ def _check(model: keras.Model) -> None:
         if isinstance(layer, keras.Model):
             raise ValueError(f"`model` must not have models inside of it. Received: {layer.name!r}.")
         axis = getattr(layer, "axis", -1)
-        if isinstance(layer, keras.layers.BatchNormalization) and axis not in (-1, len(layer.output.shape) - 1):
+        if isinstance(layer, keras.layers.BatchNormalization) and axis not in (-1, layer.input_spec.ndim - 1):
             raise ValueError(f"Batch normalization must act on the last axis. Received: {layer.name!r}, axis={axis}.")
 
 
@@ -92,10 +93,9 @@ def _norms_by_linear_layer(model: keras.Model) -> dict[str, Any]:
     for layer in model.layers:
         if not isinstance(layer, _LINEAR) or len(layer._inbound_nodes) != 1 or not _is_linear(layer):
             continue
-        after = readers.get(id(layer.output), [])
+        after = [] if id(layer.output) in outputs else readers.get(id(layer.output), [])
         if len(after) == 1 and isinstance(after[0], _NORMS) and len(after[0]._inbound_nodes) == 1:
-            if id(layer.output) not in outputs:
-                found[layer.name] = after[0]
+            found[layer.name] = after[0]
     return found
 
 

@@ -4,6 +4,7 @@ from kzoo.layers.conv import Conv2D
 from kzoo.layers.dropout import Dropout
 from kzoo.layers.norm import BatchNorm
 from kzoo.layers.pixels import PixelNormalization
+from kzoo.layers.scale import ScaleShift
 from kzoo.layers.shortcut import ZeroPadShortcut
 
-__all__ = ["BatchNorm", "Conv2D", "Dropout", "PixelNormalization", "ZeroPadShortcut"]
+__all__ = ["BatchNorm", "Conv2D", "Dropout", "PixelNormalization", "ScaleShift", "ZeroPadShortcut"]

@@ -1,0 +1,38 @@
+"""What is left of a batch normalization that no convolution precedes."""
+
+from typing import Any
+
+import keras
+
+from kzoo import ops
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class ScaleShift(keras.layers.Layer):
+    """Multiplies each channel by a weight and adds another, `x * scale + shift`.
+
+    Call arguments:
+        inputs: Tensor of shape `(..., channels)`.
+
+    Returns:
+        Tensor shaped as `inputs`.
+
+    Raises:
+        ValueError: If the number of channels is unknown.
+    """
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        if input_shape[-1] is None:
+            raise ValueError(f"Inputs must have known channels. Received: input_shape={tuple(input_shape)}.")
+        shape = (input_shape[-1],)
+        self.scale = self.add_weight(name="scale", shape=shape, initializer="ones")
+        self.shift = self.add_weight(name="shift", shape=shape, initializer="zeros")
+
+    def call(self, inputs: Any) -> Any:
+        return ops.scale_shift(inputs, self.scale, self.shift)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config()
