@@ -68,8 +68,8 @@ class Recording:
         if not path.is_file():
             raise FileNotFoundError(f"Expected a recording, made by `kzoo parity record`. Received: {path}, no file.")
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
             header = json.loads(str(arrays.pop(_HEADER)))
             format_, settings, environment = header["format"], header["settings"], header["environment"]
         except (AttributeError, EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:

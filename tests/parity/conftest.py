@@ -27,13 +27,13 @@ def digits():
 def recorded(digits):
     """Records a model of one block for three steps, after what it is told to change in it."""
 
-    def recorder(change=lambda model: None, name="planted", **settings):
+    def recorder(change=lambda model: None, name="planted", dataset=digits, **settings):
         def build(**arguments):
             model = one_block(**arguments)
             change(model)
             return model
 
-        return dataclasses.replace(record(build, digits, **{"steps": 3, **settings}), name=name)
+        return dataclasses.replace(record(build, dataset, **{"steps": 3, **settings}), name=name)
 
     return recorder
 
