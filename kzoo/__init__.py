@@ -15,6 +15,8 @@ from kzoo.models import (
     Description,
     create_model,
     describe,
+    fetch_weights,
+    import_checkpoint,
     list_models,
     plain20,
     plain32,
@@ -40,7 +42,17 @@ from kzoo.models import (
 )
 from kzoo.ops import deterministic, set_precision
 from kzoo.training import SGD, Prediction, Recipe, Run, StepSchedule, fit, predict_files, recipe, set_pixel_statistics
-from kzoo.weights import load_weights, save_weights
+from kzoo.weights import (
+    WeightsEntry,
+    add_weights,
+    cached_weights,
+    decode_predictions,
+    list_weights,
+    load_torch_checkpoint,
+    load_weights,
+    save_weights,
+    weights_info,
+)
 
 __version__ = "0.1.0"
 
@@ -63,18 +75,26 @@ __all__ = [
     "ScaleShift",
     "Split",
     "StepSchedule",
+    "WeightsEntry",
     "ZeroPadShortcut",
+    "add_weights",
+    "cached_weights",
     "create_model",
+    "decode_predictions",
     "describe",
     "deterministic",
     "evaluate",
     "evaluate_saved",
     "export",
     "export_saved",
+    "fetch_weights",
     "fit",
     "fold_batch_norm",
+    "import_checkpoint",
     "list_models",
+    "list_weights",
     "load_dataset",
+    "load_torch_checkpoint",
     "load_weights",
     "plain20",
     "plain32",
@@ -103,6 +123,7 @@ __all__ = [
     "set_pixel_statistics",
     "set_precision",
     "train",
+    "weights_info",
     "wide_resnet",
     "wide_resnet16_4",
     "wide_resnet28_10",

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 import kzoo
-from kzoo import cli_parity
+from kzoo import cli_parity, cli_weights
 from kzoo import doctor as doctor_module
 from kzoo.training.compare import compare_runs
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Datasets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(cli_parity.app, name="parity")
+cli_weights.register(app)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DataDir = Annotated[
@@ -94,7 +95,7 @@ def train(
 def evaluate(
     run: Annotated[Path | None, typer.Argument(help="Run directory.")] = None,
     model: Annotated[str | None, typer.Option(help="Name of a model, instead of a run.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Its .weights.h5 file.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Its .weights.h5 file, or a name.")] = None,
     data: Annotated[str | None, typer.Option(help="Dataset, if not the run's own.")] = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     data_dir: DataDir = None,

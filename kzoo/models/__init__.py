@@ -22,6 +22,7 @@ from kzoo.models.named import (
     wide_resnet16_4,
     wide_resnet28_10,
 )
+from kzoo.models.pretrained import fetch_weights, import_checkpoint
 from kzoo.models.registry import create_model, list_models
 from kzoo.models.resnet import resnet, wide_resnet
 
@@ -29,6 +30,8 @@ __all__ = [
     "Description",
     "create_model",
     "describe",
+    "fetch_weights",
+    "import_checkpoint",
     "list_models",
     "plain20",
     "plain32",

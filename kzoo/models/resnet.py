@@ -10,7 +10,7 @@ import keras
 from kzoo.blocks import Normalization, Order, Shortcut, convolution, norm, relu, residual_stage
 from kzoo.initializers import HeNormal
 from kzoo.layers import PixelNormalization
-from kzoo.weights import load_weights
+from kzoo.weights import fetch, load_weights, registered
 
 SMALLEST_INPUT = 8
 STAGE_FILTERS = (16, 32, 64)
@@ -39,7 +39,9 @@ def resnet(depth: int, **arguments: Unpack[Arguments]) -> keras.Model:
 
     Args:
         depth: Integer, 6n + 2: 20, 32, 44, 56, 110, ...
-        weights: Path of a `.weights.h5` file, or `None` for initial weights. Defaults to `None`.
+        weights: Name of registered weights (`kzoo.list_weights()`), path of a `.weights.h5` file, or `None` for initial
+            weights. The file's classifier is left out without the top, its input normalization without preprocessing.
+            Defaults to `None`.
         include_top: Boolean, whether to end with pooling and the classifier. Defaults to `True`.
         input_shape: `(height, width, channels)`, at least 8x8 pixels. Defaults to `(32, 32, 3)`.
         pooling: Without the top: `None` for feature maps, `"avg"` or `"max"` for a vector. Defaults to `None`.
@@ -59,7 +61,7 @@ def resnet(depth: int, **arguments: Unpack[Arguments]) -> keras.Model:
         A functional `keras.Model` from images `(batch, height, width, channels)` to logits `(batch, classes)`.
 
     Raises:
-        ValueError: If an argument is not one of those above.
+        ValueError: If an argument is not one of those above, or the weights are not of this model.
 
     Example:
         >>> kzoo.resnet(26, classes=100).output_shape
@@ -157,8 +159,18 @@ def _build(
         x = keras.layers.GlobalMaxPooling2D(data_format="channels_last", name="pool")(x)
     model = keras.Model(images, x, name=name)
     if weights is not None:
-        load_weights(model, weights)
+        if entry := registered(weights):
+            entry.check(form | {"depth": 6 * blocks + 2}, classes=classes if include_top else None)
+            weights = fetch(entry, lambda: resnet(entry.form["depth"]))
+        load_weights(model, weights, optional=_optional(blocks, include_top, include_preprocessing))
     return model
+
+
+def _optional(blocks: int, include_top: bool, include_preprocessing: bool) -> list[str]:
+    """Groups of a weights file that may be there or not: dropout only counts, the others are left out on request."""
+    groups = ["layers/dropout", *(f"layers/dropout_{i}" for i in range(1, 3 * blocks))]
+    groups += [] if include_top else ["layers/dense"]
+    return groups + ([] if include_preprocessing else ["layers/pixel_normalization"])
 
 
 def _check(input_shape: Sequence[int], pooling: str | None, classes: int, include_top: bool) -> None:

@@ -1,5 +1,26 @@
-"""Weights files, in and out of models."""
+"""Weights in and out of models: files, PyTorch checkpoints, and the weights that are known by name."""
 
+from kzoo.weights.cache import add_weights, cached_weights, fetch
+from kzoo.weights.decoding import decode_predictions
+from kzoo.weights.layouts import LAYOUTS, layout_named
 from kzoo.weights.loading import load_weights, save_weights
+from kzoo.weights.registry import WeightsEntry, list_weights, registered, weights_info
+from kzoo.weights.torch_import import classes_of, convert_torch_checkpoint, load_torch_checkpoint
 
-__all__ = ["load_weights", "save_weights"]
+__all__ = [
+    "LAYOUTS",
+    "WeightsEntry",
+    "add_weights",
+    "cached_weights",
+    "classes_of",
+    "convert_torch_checkpoint",
+    "decode_predictions",
+    "fetch",
+    "layout_named",
+    "list_weights",
+    "load_torch_checkpoint",
+    "load_weights",
+    "registered",
+    "save_weights",
+    "weights_info",
+]

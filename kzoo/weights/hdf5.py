@@ -75,13 +75,13 @@ def write_file(path: Path, groups: Mapping[str, str], tensors: Tensors) -> None:
             file.create_dataset(key, data=value).attrs[_CHECKSUM] = _checksum(key, value)
 
 
-def read_file(content: bytes, slots: Mapping[str, Slot], unused: Collection[str] = ()) -> dict[str, npt.NDArray[Any]]:
+def read_file(content: bytes, slots: Mapping[str, Slot], optional: Collection[str] = ()) -> dict[str, npt.NDArray[Any]]:
     """Reads the tensors of a file, of exactly the keys of `slots`, in the dtypes of `slots`.
 
     Args:
         content: The file.
         slots: What is expected.
-        unused: Paths of groups that the file may have besides, and that are not looked at.
+        optional: Paths of groups that the file may lack, or have where `slots` does not; then nobody looks at them.
 
     Raises:
         ValueError: If something is missing, left over, of another shape or kind of dtype, not finite, or damaged. The
@@ -89,10 +89,11 @@ def read_file(content: bytes, slots: Mapping[str, Slot], unused: Collection[str]
     """
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
-            found = set(_keys(file, slots, unused))
-            if missing := [key for key in slots if key not in found]:
-                raise _FileError(f"{_named(missing[0], slots)} is missing")
-            return {key: _tensor(file, key, slots) for key in slots}
+            found = set(_keys(file, slots, optional))
+            for key in slots:
+                if key not in found and not _belongs(key, optional):
+                    raise _FileError(f"{_named(key, slots)} is missing")
+            return {key: _tensor(file, key, slots) for key in slots if key in found}
     except _FileError as error:
         raise ValueError(str(error)) from error.__cause__
     except Exception as error:  # h5py raises whatever a damaged file makes it raise
@@ -107,7 +108,11 @@ def _named(key: str, slots: Mapping[str, Slot]) -> str:
     return f"{key} (of {slots[key].layer!r})" if key in slots and slots[key].layer else key
 
 
-def _keys(file: Any, slots: Mapping[str, Slot], unused: Collection[str]) -> Iterator[str]:
+def _belongs(key: str, groups: Collection[str]) -> bool:
+    return any(key.startswith(f"{group}/") for group in groups)
+
+
+def _keys(file: Any, slots: Mapping[str, Slot], optional: Collection[str]) -> Iterator[str]:
     """Yields the key of each tensor, and raises at the first that is not expected."""
     waiting, seen = [("", file)], {file}
     while waiting:
@@ -116,7 +121,7 @@ def _keys(file: Any, slots: Mapping[str, Slot], unused: Collection[str]) -> Iter
             key = prefix + name
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise _FileError(f"{key} must be in the file itself. Received: a link, or a damaged one")
-            if key in unused:
+            if key in optional and not any(slot.startswith(f"{key}/") for slot in slots):
                 continue
             item = group[name]
             if isinstance(item, h5py.Group):

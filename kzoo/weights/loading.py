@@ -14,7 +14,7 @@ from kzoo.weights.hdf5 import Structure, Tensors, read_file, structure_of, write
 _SPARE_BYTES = 1 << 20  # what a file may be larger than its tensors make it
 
 
-def load_weights(model: keras.Model, path: str | os.PathLike[str], *, unused: Collection[str] = ()) -> None:
+def load_weights(model: keras.Model, path: str | os.PathLike[str], *, optional: Collection[str] = ()) -> None:
     """Loads a `.weights.h5` file into a built model of the same architecture, all of it or nothing.
 
     Made for files from anywhere: size, keys, shapes, dtypes, checksums and finiteness are checked before anything is
@@ -24,18 +24,18 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str], *, unused: Co
     Args:
         model: A built `keras.Model`, of kzoo or not.
         path: Path of the file. Floats of 16, 32 and 64 bits are converted to what the model has.
-        unused: Paths of groups in the file, for example `"layers/dense"`, that the model may do without. Defaults to
-            `()`.
+        optional: Paths of groups of tensors, for example `"layers/dense"`, that the file and the model may have without
+            the other. Defaults to `()`.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no weights file, is damaged, or not of this architecture. The message names the tensor.
     """
-    path = checked_path(path)
+    path = _checked_path(path)
     with _snapshot(model) as copy:
         content = _content(path, 4 * copy.stat().st_size + _SPARE_BYTES)  # with an optimizer's state
         try:
-            tensors = read_file(content, structure_of(copy).slots, {*unused, "optimizer"})
+            tensors = read_file(content, structure_of(copy).slots, {*optional, "optimizer"})
         except ValueError as error:
             raise ValueError(f"{path} does not hold weights of {model.name!r}: {error}.") from error
         with h5py.File(copy, "r+") as file:
@@ -73,15 +73,13 @@ def structure_of_model(model: keras.Model) -> Structure:
 
 def replace_file(path: Path, groups: Mapping[str, str], tensors: Tensors) -> None:
     """Writes a weights file aside, then renames it."""
-    aside = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
+    with tempfile.TemporaryDirectory(prefix=".kzoo-", dir=path.parent) as directory:
+        aside = Path(directory, path.name)
         write_file(aside, groups, tensors)
         os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
-def checked_path(path: str | os.PathLike[str]) -> Path:
+def _checked_path(path: str | os.PathLike[str]) -> Path:
     """Returns the path of a weights file, if it is there and named like one."""
     path = Path(path)
     if not path.is_file():

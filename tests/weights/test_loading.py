@@ -326,14 +326,23 @@ def test_pickle_is_never_executed(tmp_path, monkeypatch):
     assert not Path("executed").exists()
 
 
-def test_what_is_unused_may_be_there_or_not(original, tmp_path):
+def test_what_is_optional_may_be_there_or_not(original, tmp_path):
     features = small(include_top=False)
-    kzoo.load_weights(features, original, unused=["layers/dense"])
+    kzoo.load_weights(features, original, optional=["layers/dense"])
     np.testing.assert_array_equal(features.get_weights()[2], small(seed=1).get_weights()[2])
     kzoo.save_weights(features, tmp_path / "features.weights.h5")
-    kzoo.load_weights(features, tmp_path / "features.weights.h5", unused=["layers/dense"])
+    kzoo.load_weights(features, tmp_path / "features.weights.h5", optional=["layers/dense"])
     with pytest.raises(ValueError, match="layers/dense/vars/0 is left over"):
         kzoo.load_weights(features, original)
+
+
+def test_what_is_optional_and_missing_stays_as_it_was(tmp_path):
+    kzoo.save_weights(kzoo.resnet(8, seed=1), tmp_path / "m.weights.h5")
+    model = small()
+    model.get_layer("stage2_block1_dropout").step.assign(5)
+    kzoo.load_weights(model, tmp_path / "m.weights.h5", optional=[f"layers/dropout{i}" for i in ("", "_1", "_2")])
+    assert int(model.get_layer("stage2_block1_dropout").step) == 5
+    np.testing.assert_array_equal(model.get_weights()[2], kzoo.resnet(8, seed=1).get_weights()[2])
 
 
 class Expected:

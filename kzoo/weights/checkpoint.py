@@ -1,0 +1,100 @@
+"""PyTorch checkpoints, read without running what is in them."""
+
+import importlib.util
+import io
+import os
+import pickletools
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_OLDEST_TORCH = (2, 10)  # of older ones, `weights_only` can be tricked
+_TENSOR = re.compile(r"[\w.]+\.(weight|bias|running_mean|running_var|num_batches_tracked)")
+
+
+def require_torch() -> Any:
+    """Imports PyTorch.
+
+    Raises:
+        ImportError: If it is not installed, or too old to read files from anywhere.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise ImportError(
+            "Reading a PyTorch checkpoint needs PyTorch, whatever the backend: pip install 'kzoo[torch]'. "
+            "Or run `kzoo import` where it is installed: the .weights.h5 file that it writes needs no PyTorch."
+        )
+    import torch
+
+    version = tuple(map(int, torch.__version__.split(".")[:2]))
+    if version < _OLDEST_TORCH:
+        raise ImportError(
+            f"Reading a PyTorch checkpoint safely needs PyTorch 2.10 or newer: pip install 'kzoo[torch]'. "
+            f"Received: {torch.__version__}."
+        )
+    return torch
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Reads the tensors of a PyTorch checkpoint: a state dict, alone or as the entry `state_dict`.
+
+    Args:
+        path: Path of the file, of the zip format or the older one.
+
+    Returns:
+        Names to tensors, as they are in the file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ImportError: If PyTorch is missing.
+        ValueError: If it is no checkpoint, damaged, or holds anything but plain data and tensors. Nothing is run.
+    """
+    torch = require_torch()
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"Expected a PyTorch checkpoint. Received: {path}, which does not exist.")
+    content = Path(path).read_bytes()
+    _check_archive(content, path)
+    try:
+        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged file makes PyTorch raise
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f"a reference to {named[1]!r}, which is not run" if named else str(error).partition("\n")[0]
+        raise ValueError(f"{path} must be a PyTorch checkpoint of tensors alone. Received: {what}.") from error
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, Mapping) else loaded
+    if not isinstance(state, Mapping) or not state:
+        raise ValueError(f"{path} must hold a state dict. Received: {type(state).__name__}.")
+    for name, tensor in state.items():
+        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+            raise ValueError(f"{path} must hold tensors. Received: {name!r} of {type(tensor).__name__}.")
+    return dict(state)
+
+
+def _check_archive(content: bytes, path: str | os.PathLike[str]) -> None:
+    """Checks what PyTorch does not: that an archive is not packed, and the checksum of every entry."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for entry in archive.infolist():
+                if entry.compress_type != zipfile.ZIP_STORED:
+                    raise ValueError(f"{path} must be uncompressed, as PyTorch writes it. Received: {entry.filename}.")
+            damaged = archive.testzip()
+            if damaged is not None:
+                name = _tensor_in(archive, damaged)
+                raise ValueError(f"{path} is damaged: {name} has not the CRC-32 that the file says.")
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError):
+        return  # of the older format, or PyTorch will say what is wrong with it
+
+
+def _tensor_in(archive: zipfile.ZipFile, entry: str) -> str:
+    """Returns the name of the tensor whose storage is an entry of the archive, or the entry's if that is not known."""
+    folder, _, storage = entry.rpartition("/data/")
+    name = entry
+    try:
+        for _, argument, _ in pickletools.genops(archive.read(f"{folder}/data.pkl")):
+            if isinstance(argument, str) and _TENSOR.fullmatch(argument):
+                name = argument
+            elif argument == storage:
+                return name
+    except (KeyError, ValueError, zipfile.BadZipFile):
+        pass
+    return entry

@@ -1,0 +1,101 @@
+"""How PyTorch repositories name and shape the tensors of a CIFAR ResNet."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+# Keras variable -> PyTorch's, of convolution, batch normalization and dense layer.
+_VARIABLES = {
+    "kernel": "weight",
+    "gamma": "weight",
+    "beta": "bias",
+    "bias": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+_BLOCK = re.compile(r"stage(\d)_block(\d+)_(conv|norm|shortcut_conv|shortcut_norm)([12]?)")
+
+Statistics = tuple[tuple[float, float, float], tuple[float, float, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """A repository's names.
+
+    Attributes:
+        shortcut: The model's `shortcut`: `"pad"` (option A) or `"projection"` (option B).
+        classifier: Name of the dense layer.
+        projection: Name of the convolution and the normalization of a shortcut, within its block.
+        statistics: Number of classes to mean and deviation of the input, of pixels in [0, 1]; `None` for any number.
+    """
+
+    shortcut: Literal["pad", "projection"]
+    classifier: str
+    projection: tuple[str, str]
+    statistics: Mapping[int | None, Statistics]
+
+    def name_of(self, path: str) -> str | None:
+        """Returns PyTorch's name of the variable at `path`, such as `stage1_block1_norm2/gamma`, if it has one."""
+        layer, _, variable = path.partition("/")
+        if variable not in _VARIABLES or (module := self._module_of(layer)) is None:
+            return None
+        return f"{module}.{_VARIABLES[variable]}"
+
+    def statistics_for(self, classes: int) -> Statistics:
+        """Returns mean and deviation of the input of a network with that many classes.
+
+        Raises:
+            ValueError: If the repository has no such networks.
+        """
+        found = self.statistics.get(classes) or self.statistics.get(None)
+        if found is None:
+            expected = " or ".join(map(str, self.statistics))
+            raise ValueError(f"the model must have {expected} classes, as published. Received: {classes}.")
+        return found
+
+    def _module_of(self, layer: str) -> str | None:
+        if layer in (outer := {"stem_conv": "conv1", "stem_norm": "bn1", "classifier": self.classifier}):
+            return outer[layer]
+        if not (match := _BLOCK.fullmatch(layer)):
+            return None
+        stage, block, kind, number = match.groups()
+        inner = {
+            "conv": f"conv{number}",
+            "norm": f"bn{number}",
+            "shortcut_conv": self.projection[0],
+            "shortcut_norm": self.projection[1],
+        }[kind]
+        return f"layer{stage}.{int(block) - 1}.{inner}"
+
+
+LAYOUTS = {
+    # https://github.com/akamaster/pytorch_resnet_cifar10
+    "akamaster": Layout(
+        shortcut="pad",
+        classifier="linear",
+        projection=("shortcut.0", "shortcut.1"),
+        statistics={None: ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))},
+    ),
+    # https://github.com/chenyaofo/pytorch-cifar-models
+    "chenyaofo": Layout(
+        shortcut="projection",
+        classifier="fc",
+        projection=("downsample.0", "downsample.1"),
+        statistics={
+            10: ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+            100: ((0.5070, 0.4865, 0.4409), (0.2673, 0.2564, 0.2761)),
+        },
+    ),
+}
+
+
+def layout_named(name: str) -> Layout:
+    """Returns a layout by name: `"akamaster"` or `"chenyaofo"`.
+
+    Raises:
+        ValueError: If there is none of that name.
+    """
+    if name not in LAYOUTS:
+        raise ValueError(f"`layout` must be one of {', '.join(LAYOUTS)}. Received: layout={name!r}.")
+    return LAYOUTS[name]
