@@ -17,8 +17,8 @@ CIFAR10_STD = (0.2470, 0.2435, 0.2616)
 class PixelNormalization(keras.layers.Layer):
     """Maps pixels in [0, 255] to `(pixel / 255 - mean) / std`, channel by channel.
 
-    It computes in float32 whatever the precision of the network behind it: that is what PyTorch's data pipelines do, and
-    what every published checkpoint was trained on.
+    It computes in float32 whatever the precision of the network behind it: that is what PyTorch's data pipelines do,
+    and what every published checkpoint was trained on.
 
     Mean and deviation are weights that do not train, so a weights file carries the normalization that it was trained
     with. (`keras.layers.Normalization` bakes them into the compiled function, and goes on with the old ones after
