@@ -40,9 +40,9 @@ def import_command(
 def list_command(as_json: AsJson = False) -> None:
     """List the weights: what `--weights` and `weights=` take."""
     entries = [kzoo.weights_info(name) for name in kzoo.list_weights()]
-    table = Table("name", "model", "data", "published top-1", "licence", box=box.SIMPLE, pad_edge=False)
+    table = Table("name", "model", "classes", "published top-1", "licence", box=box.SIMPLE, pad_edge=False)
     for entry in entries:
-        table.add_row(entry.name, entry.model, entry.data, f"{entry.published_top1:.4f}", entry.licence)
+        table.add_row(entry.name, entry.model, str(entry.classes), f"{entry.published_top1:.4f}", entry.licence)
     _show([dataclasses.asdict(entry) for entry in entries], as_json, table)
 
 
