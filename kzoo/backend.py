@@ -64,12 +64,17 @@ def installed_backends() -> list[str]:
 def check_backend() -> None:
     """Raises a helpful error unless Keras's backend is one of `BACKENDS` and installed.
 
+    TensorFlow is told to use oneDNN, unless the environment says otherwise.
+
     Raises:
         ImportError: If it is not. In the `kzoo` program a `SystemExit` with the same message, since a traceback would
             tell its user nothing.
     """
     choice = backend_choice()
     if choice.name in BACKENDS and _is_installed(choice.name):
+        if choice.name == "tensorflow":
+            # Without, TensorFlow leaves oneDNN off on processors without AVX-512 VNNI, and runs at half the speed.
+            os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
         return
     message = _explain(choice, installed_backends())
     if _is_kzoo_program():

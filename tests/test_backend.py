@@ -82,6 +82,19 @@ def test_check_backend_accepts_an_installed_one(settings, installed, monkeypatch
     assert backend.check_backend() is None
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "expected"), [("tensorflow", None, "1"), ("tensorflow", "0", "0"), ("torch", None, None)]
+)
+def test_check_backend_turns_onednn_on_unless_told(settings, installed, monkeypatch, name, given, expected):
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", given or "")  # so that monkeypatch restores it
+    if given is None:
+        monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    installed(name)
+    monkeypatch.setenv("KERAS_BACKEND", name)
+    backend.check_backend()
+    assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == expected
+
+
 def test_check_backend_names_the_installed_ones(settings, installed):
     installed("torch", "jax")
     with pytest.raises(ImportError) as error:
