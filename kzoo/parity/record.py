@@ -211,7 +211,7 @@ class _Masks(keras.Model):
     """Draws the masks that the dropout layers of a model would draw next, in a compiled step, and puts them back."""
 
     def __init__(self, model: keras.Model) -> None:
-        super().__init__()
+        super().__init__(name="masks")
         self.dropouts = [layer for layer in model.layers if isinstance(layer, Dropout)]
         self.shapes = [tuple(layer.output.shape[1:]) for layer in self.dropouts]
 
