@@ -41,6 +41,7 @@ from kzoo.models import (
     wide_resnet28_10,
 )
 from kzoo.ops import deterministic, set_precision
+from kzoo.serving import serve
 from kzoo.training import SGD, Prediction, Recipe, Run, StepSchedule, fit, predict_files, recipe, set_pixel_statistics
 from kzoo.weights import (
     WeightsEntry,
@@ -120,6 +121,7 @@ __all__ = [
     "resnet1202",
     "resnet1202_v2",
     "save_weights",
+    "serve",
     "set_pixel_statistics",
     "set_precision",
     "train",

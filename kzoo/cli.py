@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 import kzoo
-from kzoo import cli_parity, cli_weights
+from kzoo import cli_export, cli_parity, cli_weights
 from kzoo import doctor as doctor_module
 from kzoo.training.compare import compare_runs
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Datasets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(cli_parity.app, name="parity")
+cli_export.register(app)
 cli_weights.register(app)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import datetime
-import importlib.util
 import json
 import os
 import re
@@ -182,9 +181,9 @@ def _refuse_existing(target: Path) -> None:
 
 
 def _folded(model: keras.Model) -> keras.Model:
-    if importlib.util.find_spec("kzoo.export.fold") is None:
-        return model
-    return importlib.import_module("kzoo.export.fold").fold_batch_norm(model)
+    from kzoo.export.fold import fold_batch_norm
+
+    return fold_batch_norm(model)
 
 
 def _card(model: keras.Model, name: str, version: int, format_name: str) -> dict[str, Any]:

@@ -84,6 +84,10 @@ def test_graph_has_plain_operations_only(nodes):
     assert {node for node in nodes if op_def_registry.get(node) is None} == set()
 
 
+def test_folded_graph_has_no_batch_norm(nodes):
+    assert {node for node in nodes if "BatchNorm" in node or node == "Rsqrt"} == set()
+
+
 @needs_tensorflow
 @pytest.mark.parametrize("size", [(8, 8), (20, 20), (20, 100), (48, 64), (60, 80)])
 @pytest.mark.parametrize("suffix", ["PNG", "JPEG"])

@@ -1,0 +1,111 @@
+"""Runs an exported model by whichever runtime is installed."""
+
+import dataclasses
+import importlib.util
+import json
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kzoo.export.signatures import CARD, CLASSES, FILES, OUTPUTS
+
+Outputs = dict[str, npt.NDArray[Any]]
+Predict = Callable[[npt.NDArray[np.uint8]], Outputs]
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportedModel:
+    """An export ready to answer.
+
+    Attributes:
+        name: String, what clients call it.
+        version: String.
+        class_names: One name a class.
+        image_size: `(height, width)` in pixels.
+        runtime: `"tensorflow"` or `"openvino"`.
+        predict: From uint8 images `(batch, height, width, 3)` to the outputs; may be called by several threads at once.
+    """
+
+    name: str
+    version: str
+    class_names: tuple[str, ...]
+    image_size: tuple[int, int]
+    runtime: str
+    predict: Predict
+
+
+def load_export(directory: str | os.PathLike[str]) -> ExportedModel:
+    """Loads an export that `kzoo export` wrote as SavedModel or for OpenVINO, and asks it once.
+
+    A SavedModel runs by OpenVINO where that is installed, by TensorFlow elsewhere.
+
+    Args:
+        directory: Path of a version, or of the folder of all versions, of which the highest is taken.
+
+    Raises:
+        FileNotFoundError: If there is no such export.
+        ImportError: If neither runtime is installed.
+    """
+    path = _version(Path(directory))
+    card = json.loads((path / CARD).read_text())
+    runtime = "openvino" if importlib.util.find_spec("openvino") else "tensorflow"
+    if importlib.util.find_spec(runtime) is None:
+        raise ImportError("Serving needs OpenVINO or TensorFlow. Received: neither. Install 'kzoo[serve]'.")
+    if runtime == "tensorflow" and not (path / FILES["saved_model"]).is_file():
+        raise ImportError(f"{path} needs OpenVINO, which is not installed. Install 'kzoo[openvino]'.")
+    predict = _LOADERS[runtime](path)
+    height, width = card["image_size"]
+    predict(np.zeros((1, height, width, 3), np.uint8))
+    names = tuple((path / CLASSES).read_text().splitlines())
+    return ExportedModel(card["name"], str(card["version"]), names, (height, width), runtime, predict)
+
+
+def _version(directory: Path) -> Path:
+    versions = sorted((path for path in directory.glob("*") if path.name.isdigit()), key=lambda path: int(path.name))
+    path = directory if (directory / CARD).is_file() or not versions else versions[-1]
+    models = [path / FILES[name] for name in ("saved_model", "openvino")]
+    if not (path / CARD).is_file() or not any(model.is_file() for model in models):
+        raise FileNotFoundError(
+            f"Expected an export for servers, with {CARD} and {models[0].name} or {models[1].name}. Received: {path}."
+        )
+    return path
+
+
+def _by_tensorflow(path: Path) -> Predict:
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))
+    signature = loaded.signatures["serving_default"]
+
+    def predict(images: npt.NDArray[np.uint8]) -> Outputs:
+        outputs = signature(image=tf.constant(images))
+        return {name: outputs[name].numpy() for name in OUTPUTS}
+
+    predict.loaded = loaded  # type: ignore[attr-defined]  # a signature holds its model by a weak reference
+    return predict
+
+
+def _by_openvino(path: Path) -> Predict:
+    import openvino
+
+    core = openvino.Core()
+    file = path / FILES["openvino"]
+    model = core.read_model(file) if file.is_file() else openvino.convert_model(path)
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    local = threading.local()  # a request has one set of buffers: threads must not share it
+
+    def predict(images: npt.NDArray[np.uint8]) -> Outputs:
+        if not hasattr(local, "request"):
+            local.request = compiled.create_infer_request()
+        outputs = local.request.infer({"image": images})
+        return {name: np.array(outputs[name]) for name in OUTPUTS}
+
+    return predict
+
+
+_LOADERS: dict[str, Callable[[Path], Predict]] = {"tensorflow": _by_tensorflow, "openvino": _by_openvino}
