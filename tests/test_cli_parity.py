@@ -20,7 +20,7 @@ def test_parity_compare_passes_what_agrees(recordings, tmp_path):
     result = kzoo_command(*command, "--report", tmp_path / "report.md")
     assert result.exit_code == 0
     assert "All within tolerance." in result.output
-    assert (tmp_path / "report.md").read_text().startswith("# plain20 on digits: a and b")
+    assert (tmp_path / "report.md").read_text().startswith("# plain20 on digits: a, b")
     assert printed_json(*command)["passed"] is True
 
 

@@ -46,7 +46,7 @@ def write_report(comparison: Comparison, path: str | os.PathLike[str]) -> None:
     settings = comparison.recordings[0].settings
     recipe = settings["recipe"]
     parts = [
-        f"# {settings['model']} on {settings['data']['name']}: {' and '.join(r.name for r in comparison.recordings)}",
+        f"# {settings['model']} on {settings['data']['name']}: {', '.join(r.name for r in comparison.recordings)}",
         f"{settings['steps']} steps in {recipe['precision']}, batches of {recipe['batch_size']}, "
         f"peak rate {recipe['learning_rate']}, dropout {settings['dropout']}, seed {settings['seed']}. "
         "The difference is the largest `max |a - b| / max |a|` of a tensor.",

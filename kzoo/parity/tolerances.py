@@ -22,7 +22,9 @@ TOLERANCES = {
     "batch statistics": Tolerance(1e-9, 1e-4, "means over the same positions as the gradients"),
     "learning rates": Tolerance(0, 0, "computed by Python in float64, looked up, rounded once"),
     "first update": Tolerance(1e-9, 1e-3, "as the gradients, plus a weight's own rounding, 100 times the step's"),
-    "losses": Tolerance(1e-9, None, "rounding grows with each step: a factor of 1e4 in 50 steps at a rate of 0.01"),
+    "losses": Tolerance(
+        1e-9, None, "rounding grows with each step, little at a rate of 0.01: 1e-12 or less in 50 steps"
+    ),
     "final weights": Tolerance(1e-9, None, "as the losses"),
     "predictions": Tolerance(1e-9, None, "as the losses"),
     "early stopping": Tolerance(0, 0, "epochs are integers, and the scripted losses are the same"),
