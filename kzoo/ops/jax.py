@@ -19,6 +19,12 @@ _IMAGES_AT_ONCE = 8
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
+def divide(x: Tensor, divisor: Tensor) -> Tensor:
+    """Does what `kzoo.ops.generic.divide` does; XLA would multiply by the reciprocal of a divisor smaller than `x`."""
+    x = ops.convert_to_tensor(x)
+    return x / (ops.convert_to_tensor(divisor) + 0 * x)
+
+
 def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = None) -> Tensor:
     """Does what `kzoo.ops.generic.conv2d` does. On CPUs it has a gradient, and no forward-mode derivative."""
     x, kernel = ops.convert_to_tensor(x), ops.convert_to_tensor(kernel)
