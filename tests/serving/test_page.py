@@ -76,6 +76,10 @@ def test_page_shows_the_right_class_of_an_image(opened, digits, model, tmp_path)
     rows = shown(opened, "#answer").find_elements("css selector", "li .name")
     order = probabilities.argsort()[::-1][:5]
     assert [row.text.split() for row in rows] == [f"digit {i} {100 * probabilities[i]:.1f} %".split() for i in order]
+    tracks = opened.find_elements("css selector", ".track")
+    bars = opened.find_elements("css selector", ".bar")
+    widths = [bar.rect["width"] / track.rect["width"] for bar, track in zip(bars, tracks, strict=True)]
+    assert widths == pytest.approx([probabilities[i] for i in order], abs=0.005)
     assert shown(opened, "#time").text.startswith("Answered in ")
 
 
