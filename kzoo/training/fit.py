@@ -125,6 +125,7 @@ def _check(model: keras.Model, dataset: Dataset, recipe: Recipe) -> None:
 
 
 def early_stopping(recipe: Recipe) -> list[keras.callbacks.EarlyStopping]:
+    """Returns the callback that a recipe stops with, in a list; an empty one where it has no patience."""
     if recipe.patience is None:
         return []
     return [
