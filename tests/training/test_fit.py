@@ -1,4 +1,5 @@
 import json
+import time
 import warnings
 
 import keras
@@ -79,6 +80,23 @@ def test_fit_applies_the_recipes_schedule_each_step(tiny, small_model, tmp_path)
     assert len(rates) == 4 * 3
     np.testing.assert_allclose([row["learning_rate"] for row in run.history], rates[2::3], rtol=1e-6)
     assert int(small_model.optimizer.iterations) == len(rates)
+
+
+def test_fit_measures_steps_until_they_are_computed(tmp_path):
+    """JAX returns from a step before it is computed."""
+    random = np.random.RandomState(0)
+    images, labels = random.randint(0, 256, (192, 32, 32, 3), np.uint8), np.arange(192) % 3
+    split, few = kzoo.Split(images, labels), kzoo.Split(images[:6], labels[:6])
+    dataset = kzoo.Dataset("noise", ("a", "b", "c"), split, few, few, flip=True)
+    model = kzoo.resnet(8, classes=3)
+    recipe = QUICK.override(epochs=2, patience=0, batch_size=64)
+    run = kzoo.fit(model, dataset, recipe, run_dir=tmp_path / "run", verbose=0)
+    one_hot = np.eye(3, dtype=np.float32)[labels[:64]]
+    model.train_on_batch(images[:64], one_hot)  # may compile
+    started = time.perf_counter()
+    for _ in range(3):
+        float(model.train_on_batch(images[:64], one_hot)[0])
+    assert run.history[-1]["seconds"] > 0.3 * (time.perf_counter() - started)
 
 
 def test_run_directory_with_content_is_not_touched(tiny, small_model, tmp_path):
