@@ -27,26 +27,30 @@ def shared() -> Path:
 
 @pytest.fixture(autouse=True)
 def _keras_as_it_was() -> Iterator[None]:
-    """Undoes what a test set in Keras, where the test has it: floatx, dtype policy, image format, layer names."""
-    before = _keras_settings()
+    """Undoes what a test or a fixture of its module set: precision, image format, layer names, determinism."""
     yield
-    keras = sys.modules.get("keras")
+    keras, kzoo = sys.modules.get("keras"), sys.modules.get("kzoo")
     if keras is None:
         return
     keras.utils.clear_session(free_memory=False)
-    floatx, policy, image_data_format = before or ("float32", "float32", "channels_last")
-    if keras.config.floatx() == "float64" and "kzoo" in sys.modules:
-        sys.modules["kzoo"].set_precision("float32")
-    keras.config.set_floatx(floatx)
-    keras.config.set_dtype_policy(policy)
-    keras.config.set_image_data_format(image_data_format)
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_image_data_format("channels_last")
+    if kzoo is not None:
+        kzoo.set_precision("float32")
+    _undo_determinism(keras.backend.backend())
 
 
-def _keras_settings() -> tuple[str, str, str] | None:
-    keras = sys.modules.get("keras")
-    if keras is None:
-        return None
-    return keras.config.floatx(), keras.config.dtype_policy().name, keras.config.image_data_format()
+def _undo_determinism(backend: str) -> None:
+    """`kzoo.deterministic()` is for good; on TensorFlow every test after it would need a seed."""
+    if backend == "tensorflow":
+        from tensorflow.python.framework import config
+
+        config.disable_op_determinism()
+    elif backend == "torch":
+        import torch
+
+        torch.use_deterministic_algorithms(False)
 
 
 try:
