@@ -36,6 +36,19 @@ def gives_logits(model: keras.Model) -> bool:
     return getattr(activation, "__name__", None) != "softmax" and not isinstance(model.layers[-1], keras.layers.Softmax)
 
 
+def even_batch_size(images: int, largest: int = 256) -> int:
+    """Returns the largest batch size that leaves no smaller batch behind, or `largest` where only tiny ones do not.
+
+    A last batch of another size would make JAX compile a model anew.
+
+    Args:
+        images: Integer, how many images there are.
+        largest: Integer, upper limit of the batch size. Defaults to `256`.
+    """
+    even = next(size for size in range(min(images, largest), 0, -1) if images % size == 0)
+    return even if even >= min(images, 16) else largest
+
+
 def log_probabilities(model: keras.Model, images: npt.NDArray[Any], batch_size: int = 256) -> npt.NDArray[np.float64]:
     """Predicts the logarithm of each class's probability.
 
@@ -47,7 +60,10 @@ def log_probabilities(model: keras.Model, images: npt.NDArray[Any], batch_size: 
     Returns:
         Array of shape `(images, classes)`, in float64.
     """
-    outputs = np.asarray(model.predict(images, batch_size=batch_size, verbose=0), np.float64)
+    batch_size = min(batch_size, len(images))
+    # Whole batches: JAX would compile the model anew for what is left.
+    filled = np.concatenate([images, images[: -len(images) % batch_size]])
+    outputs = np.asarray(model.predict(filled, batch_size=batch_size, verbose=0), np.float64)[: len(images)]
     if not gives_logits(model):
         outputs = np.log(np.maximum(outputs, np.finfo(np.float32).tiny))
     outputs -= outputs.max(axis=1, keepdims=True)

@@ -1,5 +1,7 @@
 """Batches that depend on nothing but the seed, the epoch and their number."""
 
+from concurrent.futures import Future, ThreadPoolExecutor
+
 import keras
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +18,14 @@ class Batches(keras.utils.PyDataset):
 
     Training can therefore start at any batch of any epoch, on any backend, and see what an uninterrupted run sees.
     `fit` must be told the epoch: call `start_at(epoch)` from a callback's `on_epoch_begin`. Pass `shuffle=False` to
-    `fit`; the order is drawn here.
+    `fit`; the order is drawn here. While a batch is in use, the next one is prepared in a thread.
 
     Args:
         split: `Split` to serve.
         classes: Integer, number of classes, the length of a one-hot label.
         batch_size: Integer, images a batch; the last one has what is left. Defaults to `128`.
+        drop_remainder: Boolean, whether to leave out a last batch that is not whole (unless it is the only one), which
+            JAX would compile its step anew for. Defaults to `False`.
         seed: Integer, 0 or larger; decides the order and the augmentation. Defaults to `0`.
         shuffle: Boolean, whether each epoch has another random order. Defaults to `False`.
         augmentation: `Augmentation` applied to every batch, or `None`. Defaults to `None`.
@@ -40,6 +44,7 @@ class Batches(keras.utils.PyDataset):
         classes: int,
         *,
         batch_size: int = 128,
+        drop_remainder: bool = False,
         seed: int = 0,
         shuffle: bool = False,
         augmentation: Augmentation | None = None,
@@ -52,17 +57,21 @@ class Batches(keras.utils.PyDataset):
         self.split = split
         self.classes = classes
         self.batch_size = batch_size
+        self.drop_remainder = drop_remainder
         self.seed = seed
         self.shuffle = shuffle
         self.augmentation = augmentation
         self.epoch = 0
         self.first_batch = 0
         self._cached_order: tuple[int, npt.NDArray[np.intp]] | None = None
+        self._helper: ThreadPoolExecutor | None = None
+        self._ahead: tuple[tuple[int, int], Future[Batch]] | None = None
 
     @property
     def batches_per_epoch(self) -> int:
         """Number of batches in a whole epoch."""
-        return -(-len(self.split) // self.batch_size)
+        whole, rest = divmod(len(self.split), self.batch_size)
+        return whole if whole and self.drop_remainder else whole + (rest > 0)
 
     def start_at(self, epoch: int, batch: int = 0) -> None:
         """Moves to a batch of an epoch: item 0 is now that batch, and the length what remains of the epoch.
@@ -112,7 +121,14 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> Batch:
         if index < 0:
             raise IndexError(f"`index` must be 0 or larger. Received: index={index}.")
-        return self.batch(self.epoch, self.first_batch + index)
+        wanted = (self.epoch, self.first_batch + index)
+        ahead, self._ahead = self._ahead, None
+        batch = ahead[1].result() if ahead and ahead[0] == wanted else self.batch(*wanted)
+        if wanted[1] + 1 < self.batches_per_epoch:
+            self._helper = self._helper or ThreadPoolExecutor(max_workers=1, thread_name_prefix="kzoo-batches")
+            following = (wanted[0], wanted[1] + 1)
+            self._ahead = (following, self._helper.submit(self.batch, *following))
+        return batch
 
     def _order(self, epoch: int) -> npt.NDArray[np.intp]:
         # One assignment of one tuple: TensorFlow reads from a thread of its own while the epoch moves on.

@@ -40,6 +40,7 @@ def parity_recipe(dtype: Dtype = "float64", learning_rate: float = 0.01) -> Reci
     return Recipe(
         epochs=1,  # of as many steps as are recorded
         batch_size=32,
+        drop_remainder=False,
         learning_rate=learning_rate,
         momentum=0.9,
         nesterov=True,

@@ -11,7 +11,8 @@ from typing import Any
 import keras
 
 from kzoo.data import Augmentation, Batches, Dataset
-from kzoo.evaluation import evaluate, gives_logits
+from kzoo.evaluation import evaluate, even_batch_size, gives_logits
+from kzoo.training.callbacks import CallbackList
 from kzoo.training.optimizer import optimizer_for
 from kzoo.training.picture import plot_history
 from kzoo.training.recipe import Recipe
@@ -70,14 +71,17 @@ def fit(
     compile_model(model, recipe, train.batches_per_epoch)
     recorder = _Recorder(run, clock)
     started = time.perf_counter()
-    model.fit(
-        train,
-        validation_data=Batches(dataset.validation, dataset.classes, batch_size=recipe.batch_size),
-        epochs=recipe.epochs,
-        shuffle=False,
+    every = CallbackList(
+        [clock, *callbacks, *stopping, recorder],
+        add_history=True,
+        add_progbar=verbose != 0,
         verbose=verbose,
-        callbacks=[clock, *callbacks, *stopping, recorder],
+        epochs=recipe.epochs,
+        steps=len(train),
+        model=model,
     )
+    validation = Batches(dataset.validation, dataset.classes, batch_size=even_batch_size(len(dataset.validation)))
+    model.fit(train, validation_data=validation, epochs=recipe.epochs, shuffle=False, verbose=verbose, callbacks=every)
     train_seconds = time.perf_counter() - started
     _finish(run, model, dataset, recorder, stopping, train_seconds, seed)
     return run
@@ -92,6 +96,7 @@ def training_batches(dataset: Dataset, recipe: Recipe, seed: int) -> Batches:
         dataset.train,
         dataset.classes,
         batch_size=recipe.batch_size,
+        drop_remainder=recipe.drop_remainder,
         seed=seed,
         shuffle=True,
         augmentation=augmentation,

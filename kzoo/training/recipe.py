@@ -17,6 +17,7 @@ class Recipe:
     Attributes:
         epochs: Passes over the training split, if nothing stops earlier.
         batch_size: Images a step.
+        drop_remainder: Whether an epoch leaves out a last step of fewer images; they are others in each epoch.
         learning_rate: Peak rate of stochastic gradient descent.
         momentum: Factor of the velocity at each step, as in PyTorch: the rate is not part of the velocity.
         nesterov: Whether to look ahead.
@@ -39,6 +40,7 @@ class Recipe:
 
     epochs: int = 30
     batch_size: int = 64
+    drop_remainder: bool = True
     learning_rate: float = 0.05
     momentum: float = 0.9
     nesterov: bool = True
@@ -112,6 +114,7 @@ RECIPES = {
     "akamaster": Recipe(
         epochs=200,
         batch_size=128,
+        drop_remainder=False,
         learning_rate=0.1,
         nesterov=False,
         weight_decay=1e-4,
@@ -129,6 +132,7 @@ RECIPES = {
     "he2015": Recipe(
         epochs=182,
         batch_size=128,
+        drop_remainder=False,
         learning_rate=0.1,
         nesterov=False,
         weight_decay=1e-4,

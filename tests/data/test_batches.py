@@ -143,3 +143,31 @@ def test_fit_repeats_itself_bit_for_bit(batches):
         return np.concatenate([weight.ravel() for weight in model.get_weights()])
 
     assert np.array_equal(weights(), weights())
+
+
+@pytest.mark.parametrize(("drop_remainder", "sizes"), [(False, [4, 4, 2]), (True, [4, 4])])
+def test_remainder(numbered, drop_remainder, sizes):
+    batches = Batches(numbered, 2, batch_size=4, drop_remainder=drop_remainder)
+    assert [len(batches[i][1]) for i in range(len(batches))] == sizes
+    with pytest.raises(IndexError, match=f"must be 0 to {len(sizes) - 1}"):
+        batches.batch(0, len(sizes))
+
+
+def test_only_batch_stays_whatever_its_size(numbered):
+    assert len(Batches(numbered, 2, batch_size=64, drop_remainder=True)) == 1
+
+
+def test_batch_prepared_ahead_is_not_another_epochs(batches):
+    batches[0]  # prepares batch 1 of epoch 0
+    batches.start_at(2)
+    for index in (1, 0, 2):
+        for prepared, asked in zip(batches[index], batches.batch(2, index), strict=True):
+            np.testing.assert_array_equal(prepared, asked)
+
+
+def test_next_batch_is_prepared_while_one_is_in_use(batches, monkeypatch):
+    batches[0]
+    batches._ahead[1].result()
+    monkeypatch.setattr(batches, "batch", lambda epoch, index: pytest.fail(f"batch {index} was not prepared"))
+    batches._helper.submit = lambda *arguments: None
+    assert len(batches[1]) == 2
