@@ -1,4 +1,5 @@
 import importlib.util
+import io
 import json
 import subprocess
 import sys
@@ -14,6 +15,12 @@ from kzoo.export.warmup import WARMUP_FILE
 
 # tests/cross exports from the other backends.
 needs_tensorflow = pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="needs TensorFlow")
+
+
+def png(image):
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -182,17 +189,23 @@ def prediction_log():
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("serving.PredictionLog"))
 
 
-def test_saved_model_cli_runs_every_signature(exported, tmp_path):
-    (tmp_path / "image").write_bytes((exported.directory / "assets" / "classes.txt").read_bytes())
-    image = np.zeros((2, 16, 16, 3))
-    np.save(tmp_path / "uint8.npy", image.astype(np.uint8))
-    np.save(tmp_path / "float32.npy", image.astype(np.float32))
-    for signature, kind in (("serving_default", "uint8"), ("float_images", "float32")):
-        command = ["-m", "tensorflow.python.tools.saved_model_cli", "run", "--dir", exported.directory, "--tag_set"]
-        command += ["serve", "--signature_def", signature, "--inputs", f"image={tmp_path / kind}.npy"]
-        result = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=120, check=False)
-        assert result.returncode == 0, result.stderr
-        assert "class_index" in result.stdout
+@pytest.mark.parametrize("signature", INPUTS)
+def test_saved_model_cli_runs_the_signature(signature, exported, model, digits, tmp_path):
+    images = digits.test.images[:2]
+    inputs = {
+        "serving_default": images,
+        "float_images": images.astype(np.float32),
+        "encoded_images": np.array([png(image) for image in images]),
+    }
+    np.save(tmp_path / "input.npy", inputs[signature])
+    command = [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli", "run", "--dir", exported.directory]
+    command += ["--tag_set", "serve", "--signature_def", signature, "--outdir", tmp_path]
+    command += ["--inputs", f"{INPUTS[signature]}={tmp_path / 'input.npy'}"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+    expected = keras.ops.convert_to_numpy(model(images, training=False))
+    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), expected, atol=1e-5 * np.abs(expected).max())
+    assert {f"{name}.npy" for name in OUTPUTS} <= {path.name for path in tmp_path.iterdir()}
 
 
 def test_reader_imports_neither_keras_nor_kzoo(exported):
