@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "doctor": {"__init__", "backend", "machine"},
     "download": set(),
     "evaluation": set(),
-    "export": {"__init__", "data", "evaluation", "layers", "models", "training"},
+    "export": {"__init__", "data", "evaluation", "layers", "models", "training", "weights"},
     "experiment": {"data", "evaluation", "models", "ops", "training"},
     "initializers": {"streams"},
     "layers": {"ops", "streams"},
