@@ -75,6 +75,7 @@ def test_page_shows_the_right_class_of_an_image(opened, digits, model, tmp_path)
     choose(opened, path)
     rows = shown(opened, "#answer").find_elements("css selector", "li .name")
     order = probabilities.argsort()[::-1][:5]
+    assert order[0] == digits.test.labels[0]
     assert [row.text.split() for row in rows] == [f"digit {i} {100 * probabilities[i]:.1f} %".split() for i in order]
     tracks = opened.find_elements("css selector", ".track")
     bars = opened.find_elements("css selector", ".bar")
@@ -94,12 +95,20 @@ def test_page_asks_no_other_host(opened, server, digits, tmp_path):
     assert [entry for entry in opened.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
-def test_page_shows_what_the_server_refuses(opened, tmp_path):
+def test_page_begins_without_an_answer(opened):
+    assert not opened.find_element("id", "answer").is_displayed()
+    assert not opened.find_element("id", "error").is_displayed()
+
+
+def test_page_shows_what_the_server_refuses_instead_of_the_last_answer(opened, digits, tmp_path):
+    choose(opened, enlarged(digits.test.images[0], tmp_path / "digit.png"))
+    answer = shown(opened, "#answer")
     (tmp_path / "note.png").write_text("no image")
     choose(opened, tmp_path / "note.png")
     error = shown(opened, "#error")
     assert error.text == "Image 0 must be a JPEG or PNG file. Received: 8 other bytes."
     assert error.get_attribute("role") == "alert"
+    assert not answer.is_displayed()
 
 
 def test_page_is_used_by_keyboard_and_read_aloud(opened, digits, tmp_path):
