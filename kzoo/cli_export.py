@@ -18,7 +18,9 @@ def register(app: typer.Typer) -> None:
 
 
 def export_command(
-    source: Annotated[Path, typer.Argument(metavar="RUN_OR_WEIGHTS", help="Run directory, weights file, or name of weights.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="RUN_OR_WEIGHTS", help="Run directory, weights file, or name of weights.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of all exports.")],
     format_name: Annotated[str, typer.Option("--format", help="saved_model, onnx, litert, openvino.")] = "saved_model",
     name: Annotated[str | None, typer.Option(help="What servers call it.", show_default="the model's name")] = None,

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from backends import BACKENDS, run_on
+from backends import BACKENDS, python_of, run_on
 
 pytestmark = [pytest.mark.cross, pytest.mark.shared]
 
@@ -45,6 +45,28 @@ with np.load(test) as file:
 print(json.dumps([kzoo.evaluate(m, images, labels).accuracy for m in (model, kzoo.fold_batch_norm(model))]))
 """
 
+EXPORT = """
+import sys, numpy as np, kzoo
+from kzoo.export import readers
+weights, test, depth, format_name, out, python = sys.argv[1:]
+model = kzoo.resnet(int(depth), weights=weights)
+with np.load(test) as file:
+    images = file["images"][::1000]
+exported = kzoo.export(model, out, format=format_name, images=images, python=python)
+print(readers.__file__, exported.directory, exported.runtime, sep="\\n")
+"""
+
+SCORE = """
+import runpy, sys, numpy as np
+readers, directory, test, format_name = sys.argv[1:]
+answer = runpy.run_path(readers)["READERS"][format_name](directory)[2]
+with np.load(test) as file:
+    images, labels = file["images"], file["labels"]
+starts = range(0, len(images), 500)
+classes = np.concatenate([answer("serving_default", images[i : i + 500]).argmax(axis=1) for i in starts])
+print((classes == labels).mean())
+"""
+
 
 @pytest.fixture(scope="module")
 def converted(shared, tmp_path_factory):
@@ -82,3 +104,16 @@ def test_accuracy_on_all_test_images_is_the_upstream_codes(converted, test_image
     accuracies = json.loads(printed.splitlines()[-1])
     print(f"{backend} resnet{depth}: top-1 {accuracies[0]} plain, {accuracies[1]} folded")
     assert accuracies == [TOP1[depth], TOP1[depth]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format_name", ["saved_model", "onnx", "litert", "openvino"])
+@pytest.mark.parametrize("depth", CHECKPOINTS)
+def test_accuracy_of_every_export_is_the_upstream_codes(converted, test_images, depth, format_name, tmp_path):
+    python = python_of("serving")
+    printed = run_on("torch", EXPORT, converted[depth], test_images, depth, format_name, tmp_path, python)
+    readers, directory, runtime = printed.splitlines()[-3:]
+    arguments = [readers, directory, test_images, format_name]
+    accuracy = float(run_on("tensorflow", SCORE, *arguments, python=python, timeout=1200).splitlines()[-1])
+    print(f"resnet{depth} {format_name}, by {runtime}: top-1 {accuracy}")
+    assert accuracy == TOP1[depth]

@@ -3,12 +3,14 @@ import io
 import json
 import subprocess
 import sys
+import time
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
+import kzoo
 from kzoo.export import handover
 from kzoo.export.signatures import INPUTS, OUTPUTS
 from kzoo.export.warmup import WARMUP_FILE
@@ -206,6 +208,27 @@ def test_saved_model_cli_runs_the_signature(signature, exported, model, digits, 
     expected = keras.ops.convert_to_numpy(model(images, training=False))
     np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), expected, atol=1e-5 * np.abs(expected).max())
     assert {f"{name}.npy" for name in OUTPUTS} <= {path.name for path in tmp_path.iterdir()}
+
+
+@needs_tensorflow
+@pytest.mark.slow
+def test_folded_saved_model_is_faster_at_batch_1(tmp_path):
+    """Measures both in turns, so that what else the machine does meets both; `pytest -rP` shows the ratio."""
+    import tensorflow as tf
+
+    model = kzoo.resnet20(seed=1)
+    image = tf.zeros((1, 32, 32, 3), tf.uint8)
+    directories = [kzoo.export(model, tmp_path, name=str(fold), fold=fold).directory for fold in (True, False)]
+    loaded = [tf.saved_model.load(str(directory)) for directory in directories]
+    times = ([], [])
+    for _ in range(600):
+        for module, seconds in zip(loaded, times, strict=True):
+            start = time.perf_counter()
+            module.signatures["serving_default"](image=image)["logits"].numpy()
+            seconds.append(time.perf_counter() - start)
+    folded, plain = (1e3 * np.median(seconds[100:]) for seconds in times)
+    print(f"folded {folded:.3f} ms, unfolded {plain:.3f} ms, ratio {folded / plain:.3f}")
+    assert folded < plain
 
 
 def test_reader_imports_neither_keras_nor_kzoo(exported):
