@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 from kzoo.ops import generic
+from kzoo.ops.settings import device_kind
 
 Tensor = Any
 
@@ -23,13 +24,48 @@ def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = Non
 
 
 def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Does what `kzoo.ops.generic.batch_norm` does in one operation, which float32 alone has."""
-    x, gamma, beta = (ops.convert_to_tensor(tensor) for tensor in (x, gamma, beta))
+    """Does what `kzoo.ops.generic.batch_norm` does by the fused operation, which float32 alone has."""
+    x, gamma, beta = (tf.convert_to_tensor(ops.convert_to_tensor(tensor)) for tensor in (x, gamma, beta))
     if x.dtype != tf.float32:
         return generic.batch_norm(x, gamma, beta, epsilon)
+    return (_fused_batch_norm if device_kind() == "gpu" else _place_by_place_batch_norm)(x, gamma, beta, epsilon)
+
+
+def _fused_batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
     # The raw operation: `tf.compat.v1.nn.fused_batch_norm` raises an epsilon of 1e-5.
     y, mean, unbiased, *_ = tf.raw_ops.FusedBatchNormV3(
         x=x, scale=gamma, offset=beta, mean=[], variance=[], epsilon=epsilon, exponential_avg_factor=1.0
     )
     count = tf.cast(tf.size(x) // tf.shape(x)[-1], x.dtype)
     return y, mean, unbiased * (tf.maximum(count - 1, 1) / count)
+
+
+def _place_by_place_batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums over the batch for each pixel's place, then averages over space (Chan, Golub & LeVeque, 1979, equation 1.5).
+
+    On CPUs the fused operation adds up all values of a channel one by one. Of images with an even background that
+    loses four digits of float32.
+    """
+    places = tf.reshape(x, [tf.shape(x)[0], 1, 1, -1])
+    ones = tf.ones_like(places[0, 0, 0])
+    _, means, variances = _fused_batch_norm(places, ones, tf.zeros_like(ones), epsilon)
+    means, variances = (tf.reshape(tensor, [-1, x.shape[-1]]) for tensor in (means, variances))
+    mean = tf.stop_gradient(tf.reduce_mean(means, 0))
+    variance = tf.stop_gradient(tf.reduce_mean(variances + tf.square(means - mean), 0))
+
+    @tf.custom_gradient
+    def normalize(x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Any]:
+        y, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=x, scale=gamma, offset=beta, mean=mean, variance=variance, epsilon=epsilon, is_training=False
+        )
+
+        def gradient(slope: Tensor) -> tuple[Tensor, ...]:
+            statistics = {"reserve_space_1": mean, "reserve_space_2": variance, "reserve_space_3": []}
+            slopes = tf.raw_ops.FusedBatchNormGradV3(
+                y_backprop=slope, x=x, scale=gamma, epsilon=epsilon, is_training=True, **statistics
+            )
+            return tuple(slopes[:3])
+
+        return y, gradient
+
+    return normalize(x, gamma, beta), mean, variance

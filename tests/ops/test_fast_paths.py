@@ -97,6 +97,16 @@ def test_operation_repeats_itself_to_the_bit(name):
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.usefixtures("float64")
+def test_batch_norm_of_images_with_an_even_background_is_exact_to_the_last_bits():
+    x = draw(64, 32, 32, 8) + 0.3
+    x[:, :16] = np.linspace(0.5, 0.7, 8)  # half of each image, where a plain sum in float32 is wrong by 1e-4
+    arguments = x, np.ones(8), np.zeros(8)
+    fast = both(lambda *tensors: kzoo.ops.batch_norm(*tensors, 1e-5), arguments, "float32")
+    slow = both(lambda *tensors: generic.batch_norm(*tensors, 1e-5), arguments, "float64")
+    assert_close(fast.outputs, slow.outputs, 2e-6)
+
+
 def test_batch_norm_of_a_constant_has_no_variance():
     _, mean, variance = kzoo.ops.batch_norm(ops.full((4, 3, 3, 2), 7.0), ops.ones((2,)), ops.zeros((2,)), 1e-5)
     np.testing.assert_array_equal(ops.convert_to_numpy(mean), 7)
