@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kzoo.parity.recording import Array, Recording
-from kzoo.parity.tolerances import TOLERANCES
+from kzoo.parity.tolerances import DISCONTINUOUS, TOLERANCES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Row:
     Attributes:
         quantity: One of `TOLERANCES`.
         between: Names of the two recordings that are furthest apart.
-        difference: The largest `max |a - b| / max |a|` of a tensor; infinite where bits that must agree do not, or a
-            tensor is not finite, has another shape, or is missing.
+        difference: The largest `max |a - b| / max |a|` of a tensor, or fraction of its booleans that differ; infinite
+            where bits that must agree do not, or a tensor is not finite, has another shape, or is missing.
         tolerance: The largest difference that passes; `None` where the quantity is only shown.
         where: The first tensor beyond the tolerance in the order of computation, or that of the largest difference.
         passed: Whether the difference is within the tolerance.
@@ -99,7 +99,7 @@ def compare(recordings: Sequence[Recording]) -> Comparison:
         _check_same_settings(first, other)
     dtype = first.settings["recipe"]["precision"]
     pairs = [
-        _row(quantity, a, b, getattr(tolerance, dtype))
+        _row(quantity, a, b, None if quantity in DISCONTINUOUS and _active_apart(a, b) else getattr(tolerance, dtype))
         for quantity, tolerance in TOLERANCES.items()
         for a, b in itertools.combinations(recordings, 2)
         if any(recording.quantity(quantity) for recording in recordings)
@@ -146,8 +146,14 @@ def _row(quantity: str, a: Recording, b: Recording, tolerance: float | None) -> 
     return Row(quantity, (a.name, b.name), differences.get(furthest, 0.0), tolerance, where, not beyond)
 
 
+def _active_apart(a: Recording, b: Recording) -> bool:
+    return _row("active units", a, b, None).difference > 0
+
+
 def _difference(a: Array, b: Array) -> float:
-    """Returns `max |a - b| / max |a|`; 0 or infinity for what is no number."""
+    """Returns `max |a - b| / max |a|`; the fraction that differs of booleans; 0 or infinity for what is no number."""
+    if a.dtype.kind == b.dtype.kind == "b":
+        return float(np.mean(a != b))
     if a.dtype.kind not in "iuf" or b.dtype.kind not in "iuf":
         return 0.0 if np.array_equal(a, b) else math.inf
     if a.dtype != b.dtype or not (np.isfinite(a).all() and np.isfinite(b).all()):

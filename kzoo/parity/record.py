@@ -184,14 +184,17 @@ def _trained(model: keras.Model, training: _Training, recipe: Recipe) -> Iterato
 def _first_pass(model: keras.Model, images: Any, labels: Any) -> dict[str, Array]:
     """Runs one step forward and back: moments of each layer, logits, and gradients from the head to the stem."""
     probe = keras.Model(model.inputs, [layer.output for layer in model.layers])
+    rectifiers = [layer for layer in model.layers if isinstance(layer, keras.layers.ReLU)]
 
     def forward() -> tuple[Any, Any]:
         outputs = probe(keras.ops.convert_to_tensor(images, dtype=model.inputs[0].dtype), training=True)
         moments = [_moments(output) for output in outputs]  # no dictionary: JAX would sort it
-        return model.loss(keras.ops.convert_to_tensor(labels), outputs[-1]), (moments, outputs[-1])
+        active = [outputs[model.layers.index(layer)] > 0 for layer in rectifiers]
+        return model.loss(keras.ops.convert_to_tensor(labels), outputs[-1]), (moments, active, outputs[-1])
 
-    gradients, (moments, logits) = ops.gradients(forward, model.trainable_weights)
+    gradients, (moments, active, logits) = ops.gradients(forward, model.trainable_weights)
     shown = {f"layers/{layer.name}": _array(m) for layer, m in zip(model.layers, moments, strict=True)}
+    shown |= {f"active units/{layer.name}": _array(units) for layer, units in zip(rectifiers, active, strict=True)}
     shown["logits/step 1"] = _array(logits)
     of_weights = list(zip(model.trainable_weights, gradients, strict=True))
     return shown | {f"gradients/{weight.path}": _array(gradient) for weight, gradient in reversed(of_weights)}

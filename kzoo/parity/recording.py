@@ -53,7 +53,7 @@ class Recording:
         aside = path.with_name(f".{path.name}")
         members: dict[str, Any] = {_HEADER: np.array(json.dumps(header)), **self.arrays}
         with aside.open("wb") as file:
-            np.savez(file, **members)
+            np.savez_compressed(file, **members)
         aside.replace(path)
 
     @classmethod

@@ -74,6 +74,30 @@ def test_zero_against_something_fails(sound, altered):
     assert not compare([nothing, sound]).passed
 
 
+def with_units_turned(recording, count):
+    units = recording.arrays["active units/block_relu1"].copy()
+    units.flat[:count] ^= True
+    gradient = recording.arrays["gradients/stem/kernel"] * 1.01
+    arrays = {**recording.arrays, "active units/block_relu1": units, "gradients/stem/kernel": gradient}
+    return dataclasses.replace(recording, name="turned", arrays=arrays)
+
+
+def test_float32_asks_nothing_of_gradients_where_a_unit_is_active_on_one_side_only(recorded):
+    sound = recorded(name="sound", dtype="float32", steps=1)
+    shown = {row.quantity: row for row in compare([sound, with_units_turned(sound, 1)]).rows}
+    units = sound.arrays["active units/block_relu1"].size
+    assert shown["active units"].difference == 1 / units
+    assert (shown["gradients"].tolerance, shown["gradients"].difference) == (None, pytest.approx(0.01, rel=1e-3))
+    asked = {row.quantity: row for row in compare([sound, with_units_turned(sound, 0)]).rows}
+    assert (asked["gradients"].tolerance, asked["gradients"].passed) == (1e-4, False)
+    assert not compare([sound, with_units_turned(sound, units // 5_000)]).passed
+
+
+def test_float64_asks_for_the_same_active_units(sound):
+    failure = compare([sound, with_units_turned(sound, 1)]).first_failure
+    assert (failure.quantity, failure.where) == ("active units", "block_relu1")
+
+
 def test_missing_tensor_fails_and_is_named(sound):
     arrays = {key: array for key, array in sound.arrays.items() if key != "gradients/stem/kernel"}
     planted = dataclasses.replace(sound, name="planted", arrays=arrays)
