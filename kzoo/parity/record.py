@@ -47,6 +47,7 @@ def parity_recipe(dtype: Dtype = "float64", learning_rate: float = 0.01) -> Reci
         weight_decay=5e-4,
         schedule="linear",
         warmup=0.2,
+        label_smoothing=0.0,
         patience=None,
         precision=dtype,
     )
