@@ -5,7 +5,9 @@
 One process a backend, each with the interpreter that KZOO_PYTHON_TORCH, KZOO_PYTHON_JAX or KZOO_PYTHON_TENSORFLOW
 names; where none is named, the backend in use alone. kzoo and Keras run as users run them (`model.fit` on batches,
 `model.predict`), PyTorch in a loop over channels_last memory. All start from the same weights, and must give the same
-loss. Writes `benchmark.json` and `benchmark.png` into `--out`.
+loss. A ratio is the median over the rounds, each within its round, and what it is at least with 95 % confidence. The
+limit is what the multiply-adds would take in one large matrix product. Writes `benchmark.json` and `benchmark.png` into
+`--out`.
 """
 
 import argparse
@@ -16,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import timeit
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,8 @@ import numpy as np
 BACKENDS = ("torch", "tensorflow", "jax")
 WORKER = Path(__file__).with_name("benchmark_worker.py")
 MODES = ("train", "inference", "folded")
+PASSES = 3  # forward, to the inputs, to the kernels
+Case = tuple[str, str]
 
 
 class Worker:
@@ -59,7 +64,7 @@ class Worker:
 
 
 def measure(depth: int, batch: int, rounds: int, images: int, threads: int) -> list[dict[str, Any]]:
-    """Returns a row for each program: medians, spread, and the ratio to plain PyTorch in the same round."""
+    """Returns a row for each program: speeds, and the ratios to plain PyTorch and Keras in the same rounds."""
     named = {backend: os.environ.get(f"KZOO_PYTHON_{backend.upper()}") for backend in BACKENDS}
     pythons = {backend: python for backend, python in named.items() if python}
     pythons = pythons or {os.environ.get("KERAS_BACKEND", "tensorflow"): sys.executable}
@@ -67,7 +72,7 @@ def measure(depth: int, batch: int, rounds: int, images: int, threads: int) -> l
     workers = {backend: Worker(backend, python, arguments, threads) for backend, python in pythons.items()}
     losses = {backend: worker.ready["loss"] for backend, worker in workers.items()}
     np.testing.assert_allclose(list(losses.values()), next(iter(losses.values())), rtol=1e-4, err_msg=str(losses))
-    speeds, peaks = dict[tuple[str, str], list[float]](), {}
+    speeds, peaks = dict[Case, list[float]](), {}
     programs = [(b, p) for mode in MODES for b, w in workers.items() for p in w.ready["first_seconds"] if mode in p]
     for backend, program in programs * rounds:
         answer = workers[backend].ask(program)
@@ -75,22 +80,40 @@ def measure(depth: int, batch: int, rounds: int, images: int, threads: int) -> l
         peaks[backend] = answer["peak_bytes"]
     for worker in workers.values():
         worker.process.communicate()  # the end of its input
-    rows = []
-    for (backend, program), values in speeds.items():
-        yardstick = speeds.get(("torch", f"pytorch {program.split()[1]}"))
-        ratios = [a / b for a, b in zip(values, yardstick, strict=True)] if yardstick else []
-        rows.append(
-            {
-                "case": [depth, batch, backend, program],
-                "images_per_second": values,
-                "median": statistics.median(values),
-                "ratios": ratios,
-                "ratio": statistics.median(ratios) if ratios else None,
-                "first_seconds": workers[backend].ready["first_seconds"][program],
-                "peak_bytes_of_worker": peaks[backend],
-            }
-        )
-    return rows
+    return [
+        {
+            "case": [depth, batch, backend, program],
+            "images_per_second": values,
+            "median": statistics.median(values),
+            "multiply_adds_per_second": statistics.median(values)
+            * workers[backend].ready["multiply_adds"]
+            * (PASSES if "train" in program else 1),
+            "ratios": {name: ratio(values, speeds[other]) for name, other in yardsticks(backend, program, speeds)},
+            "first_seconds": workers[backend].ready["first_seconds"][program],
+            "peak_bytes_of_worker": peaks[backend],
+        }
+        for (backend, program), values in speeds.items()
+    ]
+
+
+def yardsticks(backend: str, program: str, measured: Collection[Case]) -> Iterator[tuple[str, Case]]:
+    """Yields what a program of kzoo is compared with, by name; folded, Keras has none of its own."""
+    library, mode, *pipeline = program.split()
+    if library != "kzoo":
+        return
+    if pipeline:
+        yield "kzoo without augmentation", (backend, f"kzoo {mode}")
+        return
+    yield f"Keras on {backend}", (backend, f"keras {mode.replace('folded', 'inference')}")
+    if ("torch", f"pytorch {mode}") in measured:
+        yield "PyTorch", ("torch", f"pytorch {mode}")
+
+
+def ratio(values: Sequence[float], others: Sequence[float]) -> dict[str, float]:
+    """Returns the median of the ratios of two programs' speeds, and its one-sided 95 % bound by bootstrap."""
+    ratios = np.array(values) / np.array(others)
+    medians = np.median(np.random.RandomState(0).choice(ratios, (10_000, len(ratios))), axis=1)
+    return {"median": float(np.median(ratios)), "at_least": float(np.percentile(medians, 5))}
 
 
 def matrix_product(size: int = 2048) -> float:
@@ -112,12 +135,13 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def line(row: dict[str, Any]) -> str:
-    """Describes a row in a line: median, spread, and the ratio to PyTorch."""
+def line(row: dict[str, Any], limit: float) -> str:
+    """Describes a row in a line: median, spread, share of the limit, and the ratios."""
     low, high = min(row["images_per_second"]), max(row["images_per_second"])
-    name = "depth {} batch {:3} {:10} {:15}".format(*row["case"])
-    ratio = f", {row['ratio']:.2f} of PyTorch" if row["ratio"] else ""
-    return f"{name} {row['median']:6.0f} images/s ({low:.0f} to {high:.0f}){ratio}"
+    name = "depth {} batch {:3} {:10} {:20}".format(*row["case"])
+    ratios = [f"{r['median']:.2f} (at least {r['at_least']:.2f}) of {name}" for name, r in row["ratios"].items()]
+    shares = ", ".join([f"{row['multiply_adds_per_second'] / limit:.2f} of the limit", *ratios])
+    return f"{name} {row['median']:6.0f} images/s ({low:.0f} to {high:.0f}), {shares}"
 
 
 def main() -> None:
@@ -138,7 +162,7 @@ def main() -> None:
     print(f"matrix product: {limit / 1e9:.0f} G multiply-adds a second, {arguments.threads} threads")
     for depth, batch in itertools.product(arguments.depths, arguments.batch_sizes):
         for row in measure(depth, batch, arguments.rounds, arguments.images, arguments.threads):
-            print(line(row))
+            print(line(row, limit), flush=True)
             rows.append(row)
     arguments.out.mkdir(parents=True, exist_ok=True)
     result = {"limit_multiply_adds_per_second": limit, "threads": arguments.threads, "rows": rows}

@@ -49,8 +49,8 @@ def compiled(model: keras.Model, optimizer: Any) -> keras.Model:
     return model
 
 
-def keras_programs(depth: int, images: Any, labels: Any, batch: int) -> tuple[dict[str, Program], float]:
-    """Returns what to time, and the loss of the first batch, which all networks must agree on."""
+def keras_programs(depth: int, images: Any, labels: Any, batch: int) -> tuple[dict[str, Program], dict[str, Any]]:
+    """Returns what to time, the loss of the first batch, which all networks must agree on, and what an image costs."""
     model = compiled(kzoo.resnet(depth), kzoo.SGD(RATE, MOMENTUM, nesterov=True, weight_decay=DECAY))
     twin = compiled(keras_twin(depth), keras.optimizers.SGD(RATE, MOMENTUM, nesterov=True, weight_decay=DECAY))
     copy_weights(model, twin)
@@ -58,17 +58,19 @@ def keras_programs(depth: int, images: Any, labels: Any, batch: int) -> tuple[di
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
     folded = kzoo.fold_batch_norm(model)
 
-    def train(network: keras.Model) -> Program:
+    def train(network: keras.Model, **pipeline: Any) -> Program:
         def run(steps: int) -> None:
             split = kzoo.Split(images[: steps * batch], labels[: steps * batch].argmax(axis=1))
-            network.fit(kzoo.Batches(split, CLASSES, batch_size=batch), shuffle=False, verbose=0)
+            network.fit(kzoo.Batches(split, CLASSES, batch_size=batch, **pipeline), shuffle=False, verbose=0)
 
         return run
 
     def predict(network: keras.Model) -> Program:
         return lambda steps: network.predict(images[: steps * batch], batch_size=batch, verbose=0)
 
-    programs = {"kzoo train": train(model), "keras train": train(twin), "kzoo inference": predict(model)}
+    augmented = train(model, shuffle=True, augmentation=kzoo.Augmentation(crop_padding=4, flip=True))
+    programs = {"kzoo train": train(model), "kzoo train augmented": augmented, "keras train": train(twin)}
+    programs |= {"kzoo inference": predict(model)}
     programs |= {"keras inference": predict(twin), "kzoo folded": predict(folded)}
     if keras.backend.backend() == "torch":
         from benchmark_twin import torch_programs
@@ -76,7 +78,7 @@ def keras_programs(depth: int, images: Any, labels: Any, batch: int) -> tuple[di
         plain, loss = torch_programs(model, images, labels, batch, (RATE, MOMENTUM, DECAY))
         np.testing.assert_allclose(loss, losses[0], rtol=1e-4)
         programs |= plain
-    return programs, losses[0]
+    return programs, {"loss": losses[0], "multiply_adds": kzoo.describe(model).multiply_adds}
 
 
 def copy_weights(model: keras.Model, twin: keras.Model) -> None:
@@ -111,14 +113,14 @@ def main() -> None:
     random = np.random.RandomState(0)
     images = random.randint(0, 256, (steps * batch, 32, 32, 3)).astype("uint8")
     labels = np.eye(CLASSES, dtype="float32")[random.randint(0, CLASSES, steps * batch)]
-    programs, loss = keras_programs(depth, images, labels, batch)
+    programs, network = keras_programs(depth, images, labels, batch)
     first = {}
     for name, program in programs.items():
         started = time.perf_counter()
         program(1)
         first[name] = time.perf_counter() - started
         program(min(2, steps))
-    print(json.dumps({"loss": loss, "first_seconds": first}), file=answers, flush=True)
+    print(json.dumps({**network, "first_seconds": first}), file=answers, flush=True)
     for line in sys.stdin:
         started = time.perf_counter()
         programs[line.strip()](steps)

@@ -57,7 +57,7 @@ class Recipe:
     flip: bool = True
     pixel_statistics: PixelStatistics = "dataset"
     patience: int | None = 5
-    min_delta: float = 0.01
+    min_delta: float = 0.02
     precision: Precision = "float32"
 
     def override(self, **changes: Any) -> "Recipe":

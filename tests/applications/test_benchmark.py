@@ -1,10 +1,12 @@
 import json
 import os
+import statistics
 import subprocess
 import sys
 from pathlib import Path
 
 import keras
+import pytest
 
 PROGRAM = Path(__file__).parents[2] / "applications" / "benchmark.py"
 
@@ -24,7 +26,20 @@ def test_benchmark_measures_the_backend_in_use(tmp_path):
     assert result.returncode == 0, result.stderr
     rows = json.loads((tmp_path / "out" / "benchmark.json").read_text())["rows"]
     programs = {row["case"][-1] for row in rows}
-    assert {"kzoo train", "keras train", "kzoo inference", "keras inference", "kzoo folded"} <= programs
+    assert {
+        "kzoo train",
+        "kzoo train augmented",
+        "keras train",
+        "kzoo inference",
+        "keras inference",
+        "kzoo folded",
+    } <= programs
     assert ("pytorch train" in programs) == (keras.backend.backend() == "torch")
     assert all(len(row["images_per_second"]) == 2 and row["median"] > 0 for row in rows)
+    (kzoo,) = (row for row in rows if row["case"][-1] == "kzoo train")
+    (keras_,) = (row for row in rows if row["case"][-1] == "keras train")
+    ratios = [a / b for a, b in zip(kzoo["images_per_second"], keras_["images_per_second"], strict=True)]
+    found = kzoo["ratios"][f"Keras on {keras.backend.backend()}"]
+    assert found["median"] == pytest.approx(statistics.median(ratios))
+    assert min(ratios) <= found["at_least"] <= found["median"]
     assert (tmp_path / "out" / "benchmark.png").stat().st_size > 1000
