@@ -10,7 +10,7 @@ from kzoo.evaluation import Evaluation, evaluate
 from kzoo.experiment import evaluate_saved, train
 from kzoo.export import Exported, export, export_saved, fold_batch_norm
 from kzoo.initializers import HeNormal
-from kzoo.layers import BatchNorm, Conv2D, Dropout, PixelNormalization, ScaleShift, ZeroPadShortcut
+from kzoo.layers import BatchNorm, Conv2D, Conv2DReLU, Dropout, PixelNormalization, ScaleShift, ZeroPadShortcut
 from kzoo.models import (
     Description,
     create_model,
@@ -63,6 +63,7 @@ __all__ = [
     "BatchNorm",
     "Batches",
     "Conv2D",
+    "Conv2DReLU",
     "Dataset",
     "Description",
     "Dropout",

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from kzoo.export.fuse import fuse_relu, readers_of
 from kzoo.layers import BatchNorm, Conv2D, ScaleShift
 
 Vector = npt.NDArray[np.float64]
@@ -20,9 +21,10 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
 
     In inference a batch normalization scales and shifts channels by constants. Where a convolution or a dense layer
     comes before it, and nothing else reads that layer, kernel and bias take them over; elsewhere (the first norm of a
-    pre-activation block) a `kzoo.ScaleShift` does. An input normalization stays as it is: folded into a convolution it
-    would change what the zero padding means. Predictions differ by rounding alone. The result is for inference:
-    trained further, it is a network without normalization.
+    pre-activation block) a `kzoo.ScaleShift` does. A ReLU after a `kzoo.Conv2D`, and a sum with a residual between
+    them, become one operation with it, `kzoo.Conv2DReLU`. An input normalization stays as it is: folded into a
+    convolution it would change what the zero padding means. Predictions differ by rounding alone. The result is for
+    inference: trained further, it is a network without normalization.
 
     Args:
         model: A functional or sequential `keras.Model`, with `BatchNorm` or `keras.layers.BatchNormalization`. It is
@@ -67,7 +69,7 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     for layer in result.layers:
         if layer.weights:
             layer.set_weights(_weights(model.get_layer(layer.name), norms.get(layer.name)))
-    return result
+    return fuse_relu(result)
 
 
 def _check(model: keras.Model) -> None:
@@ -83,17 +85,12 @@ def _check(model: keras.Model) -> None:
 
 def _norms_by_linear_layer(model: keras.Model) -> dict[str, Any]:
     """Maps the name of each layer that can take over a normalization to the layer that normalizes."""
-    outputs = {id(output) for output in model.outputs}
-    readers: dict[int, list[Any]] = {}
-    for layer in model.layers:
-        for node in layer._inbound_nodes:
-            for tensor in node.input_tensors:
-                readers.setdefault(id(tensor), []).append(layer)
+    readers = readers_of(model)
     found = {}
     for layer in model.layers:
         if not isinstance(layer, _LINEAR) or len(layer._inbound_nodes) != 1 or not _is_linear(layer):
             continue
-        after = [] if id(layer.output) in outputs else readers.get(id(layer.output), [])
+        after = readers.get(id(layer.output), [])
         if len(after) == 1 and isinstance(after[0], _NORMS) and len(after[0]._inbound_nodes) == 1:
             found[layer.name] = after[0]
     return found

@@ -1,10 +1,10 @@
 """Keras layers that compute the same on TensorFlow, JAX and PyTorch."""
 
-from kzoo.layers.conv import Conv2D
+from kzoo.layers.conv import Conv2D, Conv2DReLU
 from kzoo.layers.dropout import Dropout
 from kzoo.layers.norm import BatchNorm
 from kzoo.layers.pixels import PixelNormalization
 from kzoo.layers.scale import ScaleShift
 from kzoo.layers.shortcut import ZeroPadShortcut
 
-__all__ = ["BatchNorm", "Conv2D", "Dropout", "PixelNormalization", "ScaleShift", "ZeroPadShortcut"]
+__all__ = ["BatchNorm", "Conv2D", "Conv2DReLU", "Dropout", "PixelNormalization", "ScaleShift", "ZeroPadShortcut"]

@@ -90,6 +90,37 @@ class Conv2D(keras.layers.Layer):
         }
 
 
+@keras.saving.register_keras_serializable(package="kzoo")
+class Conv2DReLU(Conv2D):
+    """Convolves, adds a residual and rectifies in one operation; `kzoo.fold_batch_norm` makes it.
+
+    Args:
+        filters: As the other arguments, of `kzoo.Conv2D`.
+
+    Call arguments:
+        inputs: Tensor of shape `(batch, height, width, channels)`, or a list of it and the residual, shaped as the
+            result.
+
+    Returns:
+        Tensor of shape `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+    """
+
+    def build(self, input_shape: Any) -> None:
+        super().build(_first(input_shape))
+
+    def call(self, inputs: Any) -> Any:
+        x, *residual = inputs if isinstance(inputs, list | tuple) else [inputs]
+        return ops.conv2d_relu(x, self.kernel, self.stride, self.bias, *residual)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        return super().compute_output_shape(_first(input_shape))
+
+
+def _first(input_shape: Any) -> tuple[int | None, ...]:
+    """Returns the shape of the images, if that of a residual comes with it."""
+    return tuple(input_shape[0] if isinstance(input_shape[0], list | tuple) else input_shape)
+
+
 def channels_of(input_shape: tuple[int | None, ...]) -> int:
     """Returns the channels of an image shape, or says what an image shape is."""
     if len(input_shape) != 4 or input_shape[-1] is None:

@@ -5,6 +5,7 @@ Images are `(batch, height, width, channels)` always, whatever `keras.config.ima
 Every operation is defined in `kzoo.ops.generic`; the module named after the backend has a faster form of some.
 """
 
+import functools
 import importlib
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,7 @@ from kzoo.ops.settings import deterministic, device_kind, device_of, set_precisi
 __all__ = [
     "batch_norm",
     "conv2d",
+    "conv2d_relu",
     "deterministic",
     "device_kind",
     "device_of",
@@ -34,6 +36,7 @@ __all__ = [
 _fast = importlib.import_module(f"kzoo.ops.{keras.backend.backend()}")
 
 conv2d: Callable[..., Any] = getattr(_fast, "conv2d", generic.conv2d)
+conv2d_relu: Callable[..., Any] = getattr(_fast, "conv2d_relu", functools.partial(generic.conv2d_relu, convolve=conv2d))
 batch_norm: Callable[..., Any] = getattr(_fast, "batch_norm", generic.batch_norm)
 scale_shift: Callable[..., Any] = getattr(_fast, "scale_shift", generic.scale_shift)
 divide: Callable[..., Any] = getattr(_fast, "divide", generic.divide)

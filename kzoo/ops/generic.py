@@ -1,6 +1,7 @@
 """The operations written in `keras.ops`: the definition that every fast path is tested against."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from keras import ops
@@ -29,6 +30,32 @@ def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = Non
         x = ops.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
     y = ops.conv(x, kernel, strides=stride, padding="valid", data_format="channels_last")
     return y if bias is None else y + bias
+
+
+def conv2d_relu(
+    x: Tensor,
+    kernel: Tensor,
+    stride: int = 1,
+    bias: Tensor | None = None,
+    residual: Tensor | None = None,
+    *,
+    convolve: Callable[..., Tensor] = conv2d,
+) -> Tensor:
+    """Convolves, adds a residual and rectifies: what is left of a residual block's end in inference.
+
+    Args:
+        x: Tensor of shape `(batch, height, width, channels)`.
+        kernel: Tensor of shape `(k, k, channels, filters)`, `k` odd.
+        stride: Integer, step in both directions. Defaults to `1`.
+        bias: Optional tensor of shape `(filters,)`. Defaults to `None`.
+        residual: Optional tensor shaped as the result. Defaults to `None`.
+        convolve: The convolution, of the backend or this module's. Defaults to `conv2d`.
+
+    Returns:
+        Tensor of shape `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+    """
+    y = convolve(x, kernel, stride, bias)
+    return ops.relu(y if residual is None else y + residual)
 
 
 def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,7 +12,12 @@ import torch
 from keras import ops
 from torch.nn import functional as F
 
+from kzoo.ops import generic
+
 Tensor = Any
+
+_ONEDNN = hasattr(torch.ops.mkldnn, "_convolution_pointwise")  # what PyTorch's own compiler fuses convolutions with
+_FUSED_FROM = 8  # images
 
 
 def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = None) -> Tensor:
@@ -21,6 +26,34 @@ def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = Non
     bias = None if bias is None else ops.convert_to_tensor(bias)
     y = F.conv2d(x.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1), bias, stride, kernel.shape[0] // 2)
     return y.permute(0, 2, 3, 1)
+
+
+def conv2d_relu(
+    x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = None, residual: Tensor | None = None
+) -> Tensor:
+    """Does what `kzoo.ops.generic.conv2d_relu` does, on CPUs without gradients by one operation of oneDNN.
+
+    For a few images PyTorch has convolutions with less to prepare.
+    """
+    x, kernel = ops.convert_to_tensor(x), ops.convert_to_tensor(kernel)
+    tensors = (x, kernel, *(None if tensor is None else ops.convert_to_tensor(tensor) for tensor in (bias, residual)))
+    if not (_ONEDNN and x.is_cpu and x.dtype == torch.float32 and len(x) >= _FUSED_FROM) or _differentiates(tensors):
+        return generic.conv2d_relu(x, kernel, stride, *tensors[2:], convolve=conv2d)
+    pad = kernel.shape[0] // 2
+    geometry = ([pad, pad], [stride, stride], [1, 1], 1)
+    images, weights, bias = x.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1), tensors[2]
+    if residual is None:
+        y = torch.ops.mkldnn._convolution_pointwise(images, weights, bias, *geometry, "relu", [None], "")
+    else:
+        other = tensors[3].permute(0, 3, 1, 2)
+        y = torch.ops.mkldnn._convolution_pointwise.binary(
+            images, other, weights, bias, *geometry, "add", 1.0, "relu", [None], ""
+        )
+    return y.permute(0, 2, 3, 1)
+
+
+def _differentiates(tensors: Sequence[Tensor | None]) -> bool:
+    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
 
 def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 import kzoo
+from kzoo.ops import gradients
 
 
 def randomize(model, seed=0):
@@ -58,9 +59,43 @@ def test_folded_model_keeps_names_and_the_input_normalization():
     model = randomize(kzoo.resnet(8))
     folded = kzoo.fold_batch_norm(model)
     assert (folded.name, folded.input.name) == ("resnet8", "image")
-    assert {layer.name for layer in folded.layers} == {layer.name for layer in model.layers} - set(norms(model))
+    joined = {layer.name for layer in model.layers if layer.name.endswith(("_add", "_relu", "_relu1", "_relu2"))}
+    assert {layer.name for layer in folded.layers} == {layer.name for layer in model.layers} - set(
+        norms(model)
+    ) - joined
     for a, b in zip(folded.get_layer("normalization").get_weights(), model.layers[1].get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("order", "left"), [("classic", (0, 0)), ("additive", (0, 3)), ("preact", (4, 3))], ids=lambda x: str(x)
+)
+def test_fold_joins_convolutions_with_the_sum_and_the_relu_after_them(order, left):
+    folded = kzoo.fold_batch_norm(kzoo.resnet(8, order=order))
+    kinds = [type(layer) for layer in folded.layers]
+    assert (kinds.count(keras.layers.ReLU), kinds.count(keras.layers.Add)) == left
+
+
+def test_fold_joins_nothing_that_something_else_reads():
+    inputs = keras.Input((8, 8, 3))
+    x = kzoo.Conv2D(4, name="read_twice")(inputs)
+    y = kzoo.Conv2D(4, name="joined")(keras.layers.ReLU()(x))
+    z = kzoo.Conv2D(4, name="clipped")(keras.layers.ReLU(name="joined_relu")(keras.layers.Add()([x, y])))
+    out = kzoo.Conv2D(4, name="shown")(keras.layers.ReLU(6.0)(z))
+    model = randomize(keras.Model(inputs, [keras.layers.ReLU()(out), out]))
+    folded = kzoo.fold_batch_norm(model)
+    assert [layer.name for layer in folded.layers if isinstance(layer, kzoo.Conv2DReLU)] == ["joined"]
+    x = np.random.RandomState(0).standard_normal((9, 8, 8, 3)).astype("float32")
+    for expected, actual in zip(model.predict(x, verbose=0), folded.predict(x, verbose=0), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("batch", [1, 16])
+def test_folded_model_has_gradients(batch):
+    folded = kzoo.fold_batch_norm(randomize(kzoo.resnet(8, input_shape=(8, 8, 3))))
+    x = keras.ops.convert_to_tensor(images(batch, 8, 8, 3))
+    found = gradients(lambda: (keras.ops.sum(folded(x) ** 2), None), folded.trainable_weights)[0]
+    assert all(np.abs(keras.ops.convert_to_numpy(gradient)).max() > 0 for gradient in found)
 
 
 def test_fold_leaves_the_model_as_it_is():

@@ -1,5 +1,7 @@
 """The operations in use, in float32, against their definition in float64, and against it in float64 as well."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -68,6 +70,35 @@ def test_conv2d_is_its_definition(case, dtype, output_error, gradient_error):
     slow = both(lambda x, kernel, bias: (generic.conv2d(x, kernel, stride, bias),), arguments, "float64")
     assert_close(fast.outputs, slow.outputs, output_error)
     assert_close(fast.gradients, slow.gradients, gradient_error)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("with_residual", [False, True])
+@pytest.mark.parametrize("batch", [1, 9])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(("dtype", "error"), [("float32", 1e-5), ("float64", 1e-12)])
+def test_conv2d_relu_is_its_definition(batch, stride, with_residual, dtype, error):
+    x, kernel, bias = operands((batch, 7, 9, 5, 6, 3, stride))
+    size = -(-7 // stride), -(-9 // stride)
+    arguments = [x, kernel, bias, *([draw(batch, *size, 6, seed=7)] if with_residual else [])]
+
+    def run(function, dtype):
+        with no_gradients():
+            x, kernel, *others = (ops.convert_to_tensor(value, dtype) for value in arguments)
+            return ops.convert_to_numpy(function(x, kernel, stride, *others))
+
+    expected = run(generic.conv2d_relu, "float64")
+    assert (expected == 0).any()
+    assert_close([run(kzoo.ops.conv2d_relu, dtype)], [expected], error)
+
+
+def no_gradients():
+    """Returns what PyTorch predicts under, and elsewhere nothing."""
+    if keras.backend.backend() != "torch":
+        return contextlib.nullcontext()
+    import torch
+
+    return torch.no_grad()
 
 
 @pytest.mark.usefixtures("float64")

@@ -1,0 +1,53 @@
+"""Compares what `benchmark.py` measured, and shows it."""
+
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+PASSES = 3  # of a training step: forward, to the inputs, to the kernels
+Case = tuple[str, str]  # backend and program
+
+
+def yardsticks(backend: str, program: str, measured: Collection[Case]) -> Iterator[tuple[str, Case]]:
+    """Yields what a program of kzoo is compared with, by name; folded, Keras has none of its own."""
+    library, mode, *pipeline = program.split()
+    if library != "kzoo":
+        return
+    if pipeline:
+        yield "kzoo without augmentation", (backend, f"kzoo {mode}")
+        return
+    yield f"Keras on {backend}", (backend, f"keras {mode.replace('folded', 'inference')}")
+    if ("torch", f"pytorch {mode}") in measured:
+        yield "PyTorch", ("torch", f"pytorch {mode}")
+
+
+def ratio(values: Sequence[float], others: Sequence[float]) -> dict[str, float]:
+    """Returns the median of the ratios of two programs' speeds, and its one-sided 95 % bound by bootstrap."""
+    ratios = np.array(values) / np.array(others)
+    medians = np.median(np.random.RandomState(0).choice(ratios, (10_000, len(ratios))), axis=1)
+    return {"median": float(np.median(ratios)), "at_least": float(np.percentile(medians, 5))}
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Draws medians as bars and the spread over the rounds as lines."""
+    names = ["depth {}, batch {}, {}: {}".format(*row["case"]) for row in rows]
+    spread = [[abs(f(r["images_per_second"]) - r["median"]) for r in rows] for f in (min, max)]
+    figure, axes = plt.subplots(figsize=(9, 1 + 0.3 * len(rows)), layout="constrained")
+    colors = {"pytorch": "C1", "kzoo": "C0", "keras": "C7"}
+    bars = [colors[r["case"][-1].split()[0]] for r in rows]
+    axes.barh(names, [r["median"] for r in rows], xerr=spread, color=bars)
+    axes.invert_yaxis()
+    axes.set_xlabel("images a second")
+    figure.savefig(path, dpi=120)
+
+
+def line(row: dict[str, Any], limit: float) -> str:
+    """Describes a row in a line: median, spread, share of the limit, and the ratios."""
+    low, high = min(row["images_per_second"]), max(row["images_per_second"])
+    name = "depth {} batch {:3} {:10} {:20}".format(*row["case"])
+    ratios = [f"{r['median']:.2f} (at least {r['at_least']:.2f}) of {name}" for name, r in row["ratios"].items()]
+    shares = ", ".join([f"{row['multiply_adds_per_second'] / limit:.2f} of the limit", *ratios])
+    return f"{name} {row['median']:6.0f} images/s ({low:.0f} to {high:.0f}), {shares}"
