@@ -5,7 +5,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -83,7 +83,8 @@ def fit(
     validation = Batches(dataset.validation, dataset.classes, batch_size=even_batch_size(len(dataset.validation)))
     model.fit(train, validation_data=validation, epochs=recipe.epochs, shuffle=False, verbose=verbose, callbacks=every)
     train_seconds = time.perf_counter() - started
-    _finish(run, model, dataset, recorder, stopping, train_seconds, seed)
+    watched = model.evaluate(validation, verbose=0, return_dict=True)
+    _finish(run, model, dataset, recorder, stopping, watched, train_seconds, seed)
     return run
 
 
@@ -180,7 +181,8 @@ class _Clock(keras.callbacks.Callback):
     def images_per_second(self) -> float:
         """Training speed over the epochs after the first, which compiles; over the first if it is the only one."""
         seconds = self.step_seconds[1:] or self.step_seconds
-        return len(seconds) * len(self.batches.split) / sum(seconds)
+        images = min(len(self.batches.split), self.batches.batches_per_epoch * self.batches.batch_size)
+        return len(seconds) * images / sum(seconds)
 
 
 class _Recorder(keras.callbacks.Callback):
@@ -222,6 +224,7 @@ def _finish(
     dataset: Dataset,
     recorder: _Recorder,
     stopping: Sequence[keras.callbacks.EarlyStopping],
+    watched: Mapping[str, float],
     train_seconds: float,
     seed: int,
 ) -> None:
@@ -229,7 +232,6 @@ def _finish(
 
     save_weights(model, run.weights_path)
     plot_history(recorder.rows, run.directory / "history.png", title=f"{model.name} on {dataset.name}")
-    validation = evaluate(model, dataset.validation.images, dataset.validation.labels)
     test = evaluate(model, dataset.test.images, dataset.test.labels)
     best = stopping[0].best_epoch + 1 if stopping else len(recorder.rows)
     write_json(
@@ -242,8 +244,8 @@ def _finish(
             "epochs_run": len(recorder.rows),
             "best_epoch": best,
             "stopped_early": len(recorder.rows) < run.config["recipe"]["epochs"],
-            "val_loss": validation.loss,
-            "val_accuracy": validation.accuracy,
+            "val_loss": watched["loss"],  # as early stopping saw it, with the recipe's label smoothing
+            "val_accuracy": watched["accuracy"],
             "test_loss": test.loss,
             "test_accuracy": test.accuracy,
             "train_seconds": round(train_seconds, 3),

@@ -72,7 +72,9 @@ def test_recipe_trains_as_plain_pytorch_does(name, tiny):
         model.train_on_batch(images, labels.astype(np.float64))
         normalized = ((images / np.float32(255) - mean) / std).astype(np.float64)
         x = torch.tensor(normalized.transpose(0, 3, 1, 2))
-        loss = torch.nn.functional.cross_entropy(twin(x), torch.tensor(labels.argmax(axis=1)))
+        loss = torch.nn.functional.cross_entropy(
+            twin(x), torch.tensor(labels.argmax(axis=1)), label_smoothing=recipe.label_smoothing
+        )
         for group in sgd.param_groups:
             group["lr"] = rates[step]
         sgd.zero_grad()
