@@ -138,9 +138,9 @@ def compare(
 ) -> None:
     """Compare runs: a table, and their curves in one picture."""
     rows = compare_runs([kzoo.Run(run) for run in runs], picture)
-    table = _table(*rows[0])
-    for row in rows:
-        table.add_row(*(f"{value:.4f}" if isinstance(value, float) else str(value) for value in row.values()))
+    table = _table("", *(row["run"] for row in rows))
+    for key in list(rows[0])[1:]:
+        table.add_row(key, *(_shown(row[key]) for row in rows))
     table.caption = f"curves: {picture}"
     _show(rows, as_json, table)
 
@@ -187,8 +187,12 @@ def _table(*columns: str) -> Table:
 def _metrics_table(run: kzoo.Run) -> Table:
     table = _table("", str(run.directory))
     for key, value in run.metrics.items():
-        table.add_row(key, f"{value:.4f}" if isinstance(value, float) else str(value))
+        table.add_row(key, _shown(value))
     return table
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def _show(content: Any, as_json: bool, readable: Any) -> None:
