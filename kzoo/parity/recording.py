@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,21 @@ Array = npt.NDArray[Any]
 
 _FORMAT = 1
 _HEADER = "header.json"
+# What NumPy, zipfile and json raise for a damaged file, wherever the damage is.
+_DAMAGE = (
+    AttributeError,
+    EOFError,
+    KeyError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,7 +65,8 @@ class Recording:
         """
         path = checked_path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        header = {"format": _FORMAT, "settings": self.settings, "environment": self.environment}
+        names = list(self.arrays)
+        header = {"format": _FORMAT, "settings": self.settings, "environment": self.environment, "arrays": names}
         aside = path.with_name(f".{path.name}")
         members: dict[str, Any] = {_HEADER: np.array(json.dumps(header)), **self.arrays}
         with aside.open("wb") as file:
@@ -72,7 +89,9 @@ class Recording:
                 arrays = {name: stored[name] for name in stored.files}
             header = json.loads(str(arrays.pop(_HEADER)))
             format_, settings, environment = header["format"], header["settings"], header["environment"]
-        except (AttributeError, EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
+            if format_ == _FORMAT and list(arrays) != header["arrays"]:
+                raise ValueError(f"not the {len(header['arrays'])} arrays that its header names")
+        except _DAMAGE as error:
             raise ValueError(
                 f"Expected a recording, made by `kzoo parity record`. Received: {path}, damaged or something else "
                 f"({type(error).__name__}: {error})."

@@ -190,6 +190,24 @@ def test_damaged_file_is_an_error(sound, tmp_path, kind):
         Recording.load(path)
 
 
+def test_a_flipped_byte_anywhere_is_an_error_or_changes_nothing(sound, tmp_path):
+    path = tmp_path / "a.npz"
+    sound.save(path)
+    content = path.read_bytes()
+    places = np.random.default_rng(0).choice(len(content), 300, replace=False).tolist()
+    messages = []
+    for place in places:
+        path.write_bytes(content[:place] + bytes([255 - content[place]]) + content[place + 1 :])
+        try:
+            loaded = Recording.load(path)
+        except ValueError as error:
+            messages.append(str(error))
+        else:  # a date or a flag of the archive
+            assert all(np.array_equal(loaded.arrays[key], sound.arrays[key]) for key in sound.arrays)
+    assert len(messages) > len(places) // 2
+    assert [message for message in messages if "damaged or something else" not in message] == []
+
+
 def test_file_of_another_format_is_an_error(sound, tmp_path, monkeypatch):
     monkeypatch.setattr("kzoo.parity.recording._FORMAT", 2)
     sound.save(tmp_path / "a.npz")
