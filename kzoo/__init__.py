@@ -10,7 +10,17 @@ from kzoo.evaluation import Evaluation, evaluate
 from kzoo.experiment import evaluate_saved, train
 from kzoo.export import Exported, export, export_saved, fold_batch_norm
 from kzoo.initializers import HeNormal
-from kzoo.layers import BatchNorm, Conv2D, Conv2DReLU, Dropout, PixelNormalization, ScaleShift, ZeroPadShortcut
+from kzoo.layers import (
+    Add,
+    BatchNorm,
+    Conv2D,
+    Conv2DReLU,
+    Dropout,
+    PixelNormalization,
+    ReLU,
+    ScaleShift,
+    ZeroPadShortcut,
+)
 from kzoo.models import (
     Description,
     create_model,
@@ -59,6 +69,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "SGD",
+    "Add",
     "Augmentation",
     "BatchNorm",
     "Batches",
@@ -72,6 +83,7 @@ __all__ = [
     "HeNormal",
     "PixelNormalization",
     "Prediction",
+    "ReLU",
     "Recipe",
     "Run",
     "ScaleShift",

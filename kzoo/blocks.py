@@ -2,10 +2,8 @@
 
 from typing import Any, Literal, get_args
 
-import keras
-
 from kzoo.initializers import HeNormal
-from kzoo.layers import BatchNorm, Conv2D, Dropout, ZeroPadShortcut
+from kzoo.layers import Add, BatchNorm, Conv2D, Dropout, ReLU, ZeroPadShortcut
 
 Order = Literal["classic", "preact", "additive"]
 Shortcut = Literal["pad", "projection", "none"]
@@ -27,7 +25,7 @@ def norm(x: Any, normalization: Normalization, *, name: str) -> Any:
 
 def relu(x: Any, *, name: str) -> Any:
     """Adds a rectifier."""
-    return keras.layers.ReLU(name=name)(x)
+    return ReLU(name=name)(x)
 
 
 def residual_block(
@@ -123,7 +121,7 @@ def residual_block(
             )
             if order != "preact":
                 skipped = norm(skipped, normalization, name=f"{name}_shortcut_norm")
-        y = keras.layers.Add(name=f"{name}_add")([skipped, y])
+        y = Add(name=f"{name}_add")([skipped, y])
     return relu(y, name=f"{name}_relu2") if order == "classic" else y
 
 

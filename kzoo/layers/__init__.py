@@ -4,7 +4,18 @@ from kzoo.layers.conv import Conv2D, Conv2DReLU
 from kzoo.layers.dropout import Dropout
 from kzoo.layers.norm import BatchNorm
 from kzoo.layers.pixels import PixelNormalization
+from kzoo.layers.quick import Add, ReLU
 from kzoo.layers.scale import ScaleShift
 from kzoo.layers.shortcut import ZeroPadShortcut
 
-__all__ = ["BatchNorm", "Conv2D", "Conv2DReLU", "Dropout", "PixelNormalization", "ScaleShift", "ZeroPadShortcut"]
+__all__ = [
+    "Add",
+    "BatchNorm",
+    "Conv2D",
+    "Conv2DReLU",
+    "Dropout",
+    "PixelNormalization",
+    "ReLU",
+    "ScaleShift",
+    "ZeroPadShortcut",
+]

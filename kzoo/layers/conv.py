@@ -5,10 +5,11 @@ from typing import Any
 import keras
 
 from kzoo import ops
+from kzoo.layers.quick import QuickLayer
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class Conv2D(keras.layers.Layer):
+class Conv2D(QuickLayer):
     """Convolves with symmetric zero padding, `(kernel_size - 1) / 2` on every side.
 
     `keras.layers.Conv2D(padding="same")` pads `(0, 1)` at stride 2, which shifts every feature map by a pixel against

@@ -5,11 +5,12 @@ from typing import Any
 import keras
 
 from kzoo import ops
+from kzoo.layers.quick import QuickLayer
 from kzoo.streams import key_words
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class Dropout(keras.layers.Layer):
+class Dropout(QuickLayer):
     """Sets random elements to zero in training and scales up the others.
 
     The mask is a function of (seed, layer name, number of masks drawn before) alone: the same on every backend, and the

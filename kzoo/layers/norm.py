@@ -6,10 +6,11 @@ import keras
 
 from kzoo import ops
 from kzoo.layers.conv import channels_of
+from kzoo.layers.quick import QuickLayer
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class BatchNorm(keras.layers.Layer):
+class BatchNorm(QuickLayer):
     """Normalizes each channel over the batch and space, then scales and shifts it.
 
     In training it uses the statistics of the batch and folds them into moving averages,

@@ -5,10 +5,11 @@ from typing import Any
 import keras
 
 from kzoo import ops
+from kzoo.layers.quick import QuickLayer
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class ScaleShift(keras.layers.Layer):
+class ScaleShift(QuickLayer):
     """Multiplies each channel by a weight and adds another, `x * scale + shift`.
 
     Call arguments:

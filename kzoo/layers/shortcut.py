@@ -5,10 +5,11 @@ from typing import Any
 import keras
 
 from kzoo.layers.conv import channels_of, strided
+from kzoo.layers.quick import QuickLayer
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class ZeroPadShortcut(keras.layers.Layer):
+class ZeroPadShortcut(QuickLayer):
     """Subsamples space and zero-pads channels, without parameters.
 
     The new channels are split between both ends, the odd one last.

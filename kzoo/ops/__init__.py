@@ -28,6 +28,7 @@ __all__ = [
     "dropout_key",
     "dropout_mask",
     "gradients",
+    "is_prepared",
     "scale_shift",
     "set_precision",
     "sgd_step",
@@ -40,6 +41,8 @@ conv2d_relu: Callable[..., Any] = getattr(_fast, "conv2d_relu", functools.partia
 batch_norm: Callable[..., Any] = getattr(_fast, "batch_norm", generic.batch_norm)
 scale_shift: Callable[..., Any] = getattr(_fast, "scale_shift", generic.scale_shift)
 divide: Callable[..., Any] = getattr(_fast, "divide", generic.divide)
+
+is_prepared: Callable[..., bool] = getattr(_fast, "is_prepared", generic.is_prepared)
 
 # Steps all weights of an optimizer at once. None where a step for each weight costs nothing more.
 sgd_step: Callable[..., None] | None = getattr(_fast, "sgd_step", None)

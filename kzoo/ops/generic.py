@@ -94,6 +94,14 @@ def scale_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return x * scale + shift
 
 
+def is_prepared(layer: Any, inputs: Any) -> bool:
+    """Returns whether Keras would hand tensors to a built layer as they are, so that asking it again is a waste.
+
+    Never where calls are compiled: there the waste is only when the model is traced.
+    """
+    return False
+
+
 def divide(x: Tensor, divisor: Tensor) -> Tensor:
     """Divides, rounded as IEEE 754 says: the same to the bit on every backend.
 

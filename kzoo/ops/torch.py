@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from keras import ops
+from keras.src.backend import get_autocast_scope
 from torch.nn import functional as F
 
 from kzoo.ops import generic
@@ -18,6 +19,7 @@ Tensor = Any
 
 _ONEDNN = hasattr(torch.ops.mkldnn, "_convolution_pointwise")  # what PyTorch's own compiler fuses convolutions with
 _FUSED_FROM = 8  # images
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = None) -> Tensor:
@@ -109,6 +111,22 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
 def scale_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """Does what `kzoo.ops.generic.scale_shift` does in one pass over `x`."""
     return torch.addcmul(ops.convert_to_tensor(shift), ops.convert_to_tensor(x), ops.convert_to_tensor(scale))
+
+
+def is_prepared(layer: Any, inputs: Any) -> bool:
+    """Does what `kzoo.ops.generic.is_prepared` says: yes to plain, unmasked tensors of the layer's own dtype."""
+    dtype = _DTYPES.get(layer.compute_dtype)
+    return (
+        all(
+            type(tensor) is torch.Tensor
+            and tensor.dtype == dtype
+            and not tensor.is_meta
+            and not hasattr(tensor, "_keras_mask")
+            for tensor in (inputs if isinstance(inputs, list) else [inputs])
+        )
+        and layer.variable_dtype == layer.compute_dtype
+        and get_autocast_scope() is None
+    )
 
 
 @torch.no_grad()

@@ -1,0 +1,51 @@
+"""Calls of layers without the preparations that they do not need."""
+
+import inspect
+from typing import Any
+
+import keras
+
+from kzoo import ops
+
+
+class QuickLayer(keras.layers.Layer):
+    """Layer that goes to `call` at once where Keras would change nothing before it.
+
+    Before each call Keras looks for what to convert, cast, build, mask and infer. PyTorch runs layer by layer from
+    Python, where that takes longer than a small convolution. Everything after it (hooks, rematerialization, error
+    messages) stays. Subclasses from elsewhere may do in `call` what needs the preparations, and get them.
+    """
+
+    _quick = False
+    _takes_training = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._quick = cls.__module__.startswith("kzoo.layers.")
+        cls._takes_training = "training" in inspect.signature(cls.call).parameters
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        training = kwargs.get("training")
+        if (
+            self._quick
+            and self.built
+            and len(args) == 1
+            and len(kwargs) == ("training" in kwargs)
+            and (training is not None or not self._takes_training)
+            and self.activity_regularizer is None
+            and ops.is_prepared(self, args[0])
+        ):
+            return super(keras.layers.Layer, self).__call__(
+                args[0], **({"training": training} if self._takes_training else {})
+            )
+        return super().__call__(*args, **kwargs)
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class Add(QuickLayer, keras.layers.Add):
+    """`keras.layers.Add`, called quickly: the sum of a list of tensors of one shape."""
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class ReLU(QuickLayer, keras.layers.ReLU):
+    """`keras.layers.ReLU`, called quickly: `max(x, 0)`, with the same arguments."""
