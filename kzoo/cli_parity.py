@@ -1,6 +1,7 @@
 """The commands `kzoo parity ...`."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +32,8 @@ def record(
 ) -> None:
     """Record the first steps of a training on the backend that KERAS_BACKEND names."""
     path = checked_path(out)
+    if device == "cpu":  # what backends do on the CPU of a machine without a GPU, not beside one
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     size = None if image_size is None else (image_size, image_size)
     settings: dict[str, Any] = {"steps": steps, "dtype": dtype, "device": device, "dropout": dropout, "seed": seed}
     dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=size)

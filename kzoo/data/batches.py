@@ -1,6 +1,8 @@
 """Batches that depend on nothing but the seed, the epoch and their number."""
 
+import os
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import keras
 import numpy as np
@@ -64,8 +66,8 @@ class Batches(keras.utils.PyDataset):
         self.epoch = 0
         self.first_batch = 0
         self._cached_order: tuple[int, npt.NDArray[np.intp]] | None = None
-        self._helper: ThreadPoolExecutor | None = None
-        self._ahead: tuple[tuple[int, int], Future[Batch]] | None = None
+        self._helper: tuple[int, ThreadPoolExecutor] | None = None  # of which process
+        self._ahead: tuple[tuple[object, ...], Future[Batch]] | None = None
 
     @property
     def batches_per_epoch(self) -> int:
@@ -121,14 +123,24 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> Batch:
         if index < 0:
             raise IndexError(f"`index` must be 0 or larger. Received: index={index}.")
-        wanted = (self.epoch, self.first_batch + index)
+        epoch, index = self.epoch, self.first_batch + index
         ahead, self._ahead = self._ahead, None
-        batch = ahead[1].result() if ahead and ahead[0] == wanted else self.batch(*wanted)
-        if wanted[1] + 1 < self.batches_per_epoch:
-            self._helper = self._helper or ThreadPoolExecutor(max_workers=1, thread_name_prefix="kzoo-batches")
-            following = (wanted[0], wanted[1] + 1)
-            self._ahead = (following, self._helper.submit(self.batch, *following))
+        wanted = self._identity(epoch, index)
+        batch = ahead[1].result() if ahead and ahead[0] == wanted else self.batch(epoch, index)
+        if index + 1 < self.batches_per_epoch:
+            if self._helper is None or self._helper[0] != os.getpid():
+                self._helper = (os.getpid(), ThreadPoolExecutor(max_workers=1, thread_name_prefix="kzoo-batches"))
+            following = self._helper[1].submit(self.batch, epoch, index + 1)
+            self._ahead = (self._identity(epoch, index + 1), following)
         return batch
+
+    def _identity(self, epoch: int, index: int) -> tuple[object, ...]:
+        """Returns all that decides what is in a batch; and the process, since a fork has no copy of the thread."""
+        settings = (self.classes, self.batch_size, self.drop_remainder, self.seed, self.shuffle, self.augmentation)
+        return (os.getpid(), epoch, index, id(self.split), *settings)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_helper": None, "_ahead": None}
 
     def _order(self, epoch: int) -> npt.NDArray[np.intp]:
         # One assignment of one tuple: TensorFlow reads from a thread of its own while the epoch moves on.

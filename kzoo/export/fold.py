@@ -23,12 +23,13 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     comes before it, and nothing else reads that layer, kernel and bias take them over; elsewhere (the first norm of a
     pre-activation block) a `kzoo.ScaleShift` does. A ReLU after a `kzoo.Conv2D`, and a sum with a residual between
     them, become one operation with it, `kzoo.Conv2DReLU`. An input normalization stays as it is: folded into a
-    convolution it would change what the zero padding means. Predictions differ by rounding alone. The result is for
-    inference: trained further, it is a network without normalization.
+    convolution it would change what the zero padding means. Predictions of finite images differ by rounding alone. The
+    result is for inference: trained further, it is a network without normalization.
 
     Args:
         model: A functional or sequential `keras.Model`, with `BatchNorm` or `keras.layers.BatchNormalization`. It is
-            left as it is.
+            left as it is. Layers of classes derived from these, or from a convolution, may compute something else, and
+            are copied.
 
     Returns:
         A functional `keras.Model` with weights of its own, not compiled.
@@ -54,7 +55,7 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     def clone(layer: Any) -> Any:
         if layer.name in norms:
             return type(layer).from_config({**layer.get_config(), "use_bias": True})
-        if isinstance(layer, _NORMS) and layer.name not in folded:
+        if type(layer) in _NORMS and layer.name not in folded:
             return ScaleShift(name=layer.name, dtype=layer.dtype_policy)
         return type(layer).from_config(layer.get_config())
 
@@ -88,10 +89,10 @@ def _norms_by_linear_layer(model: keras.Model) -> dict[str, Any]:
     readers = readers_of(model)
     found = {}
     for layer in model.layers:
-        if not isinstance(layer, _LINEAR) or len(layer._inbound_nodes) != 1 or not _is_linear(layer):
+        if type(layer) not in _LINEAR or len(layer._inbound_nodes) != 1 or not _is_linear(layer):
             continue
         after = readers.get(id(layer.output), [])
-        if len(after) == 1 and isinstance(after[0], _NORMS) and len(after[0]._inbound_nodes) == 1:
+        if len(after) == 1 and type(after[0]) in _NORMS and len(after[0]._inbound_nodes) == 1:
             found[layer.name] = after[0]
     return found
 
@@ -103,7 +104,7 @@ def _is_linear(layer: Any) -> bool:
 
 def _weights(layer: Any, norm: Any) -> list[npt.NDArray[Any]]:
     """Returns the weights of what takes a layer's place, with those of `norm` folded into them."""
-    if isinstance(layer, _NORMS):
+    if type(layer) in _NORMS:
         return list(_scale_and_shift(layer))
     if norm is None:
         return layer.get_weights()

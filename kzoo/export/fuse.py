@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from kzoo.layers import Conv2D, Conv2DReLU
+from kzoo.layers import Add, Conv2D, Conv2DReLU, ReLU
 
 
 class _Fusion(NamedTuple):
@@ -46,12 +46,15 @@ def fuse_relu(model: keras.Model) -> keras.Model:
 
 
 def readers_of(model: keras.Model) -> dict[int, list[Any]]:
-    """Maps the id of each tensor of a functional model to the layers that read it; of an output, to `None` too."""
+    """Maps the id of each tensor of a functional model to the operations that read it; of an output, to `None` too.
+
+    Not every operation is a layer: `x + y` is one.
+    """
     readers: dict[int, list[Any]] = {id(output): [None] for output in model.outputs}
-    for layer in model.layers:
-        for node in layer._inbound_nodes:
+    for operation in model.operations:
+        for node in operation._inbound_nodes:
             for tensor in node.input_tensors:
-                readers.setdefault(id(tensor), []).append(layer)
+                readers.setdefault(id(tensor), []).append(operation)
     return readers
 
 
@@ -64,7 +67,7 @@ def _fusions(model: keras.Model) -> dict[str, _Fusion]:
         if type(layer) is not Conv2D or len(layer._inbound_nodes) != 1:
             continue
         following, add, position = _only_reader(readers, layer), None, 0
-        if isinstance(following, keras.layers.Add) and following.name not in taken:
+        if type(following) in (Add, keras.layers.Add) and following.name not in taken:
             (node,) = following._inbound_nodes
             if len(node.input_tensors) != 2 or following.output.shape != layer.output.shape:
                 continue
@@ -77,12 +80,12 @@ def _fusions(model: keras.Model) -> dict[str, _Fusion]:
 
 
 def _only_reader(readers: dict[int, list[Any]], layer: Any) -> Any:
-    """Returns the one layer that reads what a layer gives, or `None`; it reads nothing else another time."""
+    """Returns the one operation that reads what a layer gives, or `None`; it reads nothing else another time."""
     (reader,) = readers.get(id(layer.output), []) if len(readers.get(id(layer.output), [])) == 1 else [None]
     return reader if reader is not None and len(reader._inbound_nodes) == 1 else None
 
 
 def _is_plain_relu(layer: Any) -> bool:
-    if not isinstance(layer, keras.layers.ReLU):
+    if type(layer) not in (ReLU, keras.layers.ReLU):
         return False
     return layer.max_value is None and layer.negative_slope == 0 and layer.threshold == 0

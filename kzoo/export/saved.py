@@ -9,7 +9,6 @@ import numpy as np
 from kzoo.data import Dataset
 from kzoo.export.exporting import BATCHES, Exported, export
 from kzoo.models import create_model
-from kzoo.models.resnet import Arguments
 from kzoo.training import Run
 from kzoo.weights import list_weights, weights_info
 
@@ -31,23 +30,30 @@ def export_saved(
         out: As for `export`.
         model: Name of the model that the weights belong to. Registered weights know theirs.
         dataset: The `Dataset` whose images and class names to use. Defaults to the run's own; a weights file needs one.
-            Registered weights have their own class names, and are verified with digits without a dataset.
+            Registered weights have class names of their own and take images of 32x32 pixels, without a dataset digits.
         **arguments: As for `export`.
 
     Returns:
         As `export`.
 
     Raises:
-        ValueError: If a weights file comes without model and dataset, or a run with a model.
-        FileNotFoundError: If there is no such run or file.
+        ValueError: If a weights file comes without model and dataset, a run with a model, or registered weights with
+            images of another size.
+        FileNotFoundError: If there is no such run, file or registered name.
     """
     path, weights = Path(source), os.fspath(source)
-    if not path.exists() and weights in list_weights():
+    if not path.exists():
+        if weights not in list_weights():
+            raise FileNotFoundError(
+                f"Expected a run directory, a weights file or one of {list_weights()}. Received: {weights!r}."
+            )
         entry = weights_info(weights)
-        form: Arguments = {"weights": weights, "classes": entry.classes}
-        if dataset is not None:
-            form["input_shape"] = dataset.image_shape
-        built = create_model(model or entry.model, **form)
+        built = create_model(model or entry.model, weights=weights, classes=entry.classes)
+        if dataset is not None and dataset.image_shape != built.input_shape[1:]:
+            raise ValueError(
+                f"`dataset` must have images of shape {built.input_shape[1:]} for registered weights. "
+                f"Received: {dataset.name!r}, of shape {dataset.image_shape}."
+            )
         about: dict[str, Any] = {"class_names": entry.class_names, "card": {"weights": weights}}
     elif path.is_file() and model is not None and dataset is not None:
         built = create_model(model, weights=path, input_shape=dataset.image_shape, classes=dataset.classes)

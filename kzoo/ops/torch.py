@@ -35,11 +35,11 @@ def conv2d_relu(
 ) -> Tensor:
     """Does what `kzoo.ops.generic.conv2d_relu` does, on CPUs without gradients by one operation of oneDNN.
 
-    For a few images PyTorch has convolutions with less to prepare.
+    For a few images PyTorch has convolutions with less to prepare. oneDNN makes 0 of what is not a number.
     """
     x, kernel = ops.convert_to_tensor(x), ops.convert_to_tensor(kernel)
     tensors = (x, kernel, *(None if tensor is None else ops.convert_to_tensor(tensor) for tensor in (bias, residual)))
-    if not (_ONEDNN and x.is_cpu and x.dtype == torch.float32 and len(x) >= _FUSED_FROM) or _differentiates(tensors):
+    if not _fuses(x) or _differentiates(tensors):
         return generic.conv2d_relu(x, kernel, stride, *tensors[2:], convolve=conv2d)
     pad = kernel.shape[0] // 2
     geometry = ([pad, pad], [stride, stride], [1, 1], 1)
@@ -52,6 +52,11 @@ def conv2d_relu(
             images, other, weights, bias, *geometry, "add", 1.0, "relu", [None], ""
         )
     return y.permute(0, 2, 3, 1)
+
+
+def _fuses(x: Tensor) -> bool:
+    compiling = torch.compiler.is_compiling()  # has fusions of its own, and no fixed number of images
+    return not compiling and _ONEDNN and x.is_cpu and x.dtype == torch.float32 and len(x) >= _FUSED_FROM
 
 
 def _differentiates(tensors: Sequence[Tensor | None]) -> bool:

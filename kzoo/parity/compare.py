@@ -99,7 +99,7 @@ def compare(recordings: Sequence[Recording]) -> Comparison:
         _check_same_settings(first, other)
     dtype = first.settings["recipe"]["precision"]
     pairs = [
-        _row(quantity, a, b, None if quantity in DISCONTINUOUS and _active_apart(a, b) else getattr(tolerance, dtype))
+        _row(quantity, a, b, DISCONTINUOUS[quantity] if _jumps(quantity, a, b) else getattr(tolerance, dtype))
         for quantity, tolerance in TOLERANCES.items()
         for a, b in itertools.combinations(recordings, 2)
         if any(recording.quantity(quantity) for recording in recordings)
@@ -146,8 +146,9 @@ def _row(quantity: str, a: Recording, b: Recording, tolerance: float | None) -> 
     return Row(quantity, (a.name, b.name), differences.get(furthest, 0.0), tolerance, where, not beyond)
 
 
-def _active_apart(a: Recording, b: Recording) -> bool:
-    return _row("active units", a, b, None).difference > 0
+def _jumps(quantity: str, a: Recording, b: Recording) -> bool:
+    """Returns whether a unit is active on one side only, and a quantity jumps with it."""
+    return quantity in DISCONTINUOUS and _row("active units", a, b, None).difference > 0
 
 
 def _difference(a: Array, b: Array) -> float:

@@ -22,10 +22,10 @@ TOLERANCES = {
     "layers": Tolerance(1e-9, 1e-4, "moments of each channel; float32 rounds at 6e-8 and 20 layers add up"),
     "active units": Tolerance(0, 1e-4, "outputs of rectifiers above 0; float32 rounds some that are within 1e-6 of it"),
     "logits": Tolerance(1e-9, 1e-5, "of one forward pass: rounding, in another order of summation"),
-    "gradients": Tolerance(1e-9, 1e-4, "of one backward pass; jump by 1e-3 where a unit is active on one side only"),
+    "gradients": Tolerance(1e-9, 1e-4, "of one backward pass; jump by 1e-2 where a unit is active on one side only"),
     "batch statistics": Tolerance(1e-9, 1e-4, "means over the same positions as the gradients"),
     "learning rates": Tolerance(0, 0, "computed by Python in float64, looked up, rounded once"),
-    "first update": Tolerance(1e-9, None, "as the gradients; the compiled step may round other units across 0"),
+    "first update": Tolerance(1e-9, 0.1, "as the gradients; the compiled step may round other units across 0"),
     "losses": Tolerance(
         1e-9, None, "rounding grows with each step, little at a rate of 0.01: 1e-12 or less in 50 steps"
     ),
@@ -35,5 +35,5 @@ TOLERANCES = {
     "drift": Tolerance(None, None, "shows how chaos multiplies rounding; nothing can be asked of it"),
 }
 
-# What is only shown between recordings in which some unit is active on one side only, which float32 lets happen.
-DISCONTINUOUS = ("gradients",)
+# What jumps where a unit is active on one side only, which float32 lets happen, and how far: 0.012 was measured.
+DISCONTINUOUS = {"gradients": 0.1}

@@ -35,7 +35,7 @@ def fit(
     """Compiles and trains a classifier, evaluates it once on the test split, and records the run.
 
     With `patience` in the recipe, `keras.callbacks.EarlyStopping` watches `val_loss` and the model ends with the
-    weights of the best epoch; without, with those of the last.
+    weights of the best epoch (the last one better than all before by `min_delta`); without, with those of the last.
 
     Args:
         model: A `keras.Model` from images in [0, 255] to logits, or to probabilities by a softmax.

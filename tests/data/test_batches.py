@@ -1,4 +1,7 @@
+import copy
 import hashlib
+import os
+import pickle
 
 import keras
 import numpy as np
@@ -169,5 +172,34 @@ def test_next_batch_is_prepared_while_one_is_in_use(batches, monkeypatch):
     batches[0]
     batches._ahead[1].result()
     monkeypatch.setattr(batches, "batch", lambda epoch, index: pytest.fail(f"batch {index} was not prepared"))
-    batches._helper.submit = lambda *arguments: None
+    batches._helper[1].submit = lambda *arguments: None
     assert len(batches[1]) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("seed", 5), ("batch_size", 2), ("augmentation", None), ("shuffle", False)]
+)
+def test_batch_prepared_ahead_is_not_of_other_settings(batches, name, value):
+    batches[0]
+    assert getattr(batches, name) != value
+    setattr(batches, name, value)
+    for prepared, asked in zip(batches[1], batches.batch(0, 1), strict=True):
+        np.testing.assert_array_equal(prepared, asked)
+
+
+def test_batches_in_use_are_copied_and_sent_to_processes(batches):
+    expected = [batches[index][0] for index in range(3)]
+    for other in (copy.deepcopy(batches), pickle.loads(pickle.dumps(batches))):
+        np.testing.assert_array_equal([other[index][0] for index in range(3)], expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning", "ignore:os.fork:RuntimeWarning")
+def test_batches_in_use_work_in_a_fork(batches):
+    expected = [batches[index][0] for index in range(3)]
+    batches[0]
+    child = os.fork()
+    if not child:
+        same = all(np.array_equal(batches[index][0], images) for index, images in enumerate(expected))
+        os._exit(0 if same else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

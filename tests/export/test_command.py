@@ -84,8 +84,8 @@ def test_weights_file_is_exported_with_its_model_and_data(weights, animals, tmp_
 @needs_tensorflow
 @pytest.mark.parametrize("with_data", [False, True])
 def test_registered_weights_are_exported_by_their_name(named, with_data, weights, animals, tmp_path):
-    images = kzoo.load_dataset(animals).test.images if with_data else np.zeros((7, 32, 32, 3), np.uint8)
-    summary = exported(named, "--out", tmp_path / "out", *(["--data", animals] if with_data else []))
+    images = kzoo.load_dataset("digits").test.images[:7] if with_data else np.zeros((7, 32, 32, 3), np.uint8)
+    summary = exported(named, "--out", tmp_path / "out", *(["--data", "digits"] if with_data else []))
     assert summary["directory"] == str(tmp_path / "out" / "resnet20" / "1")
     assert_answers_as_the_weights(summary["directory"], weights, images)
 
@@ -95,6 +95,16 @@ def test_weights_file_without_model_and_data_is_told(options, weights, tmp_path)
     with pytest.raises(ValueError, match="a weights file with the name of its model and a dataset. Received: source="):
         exported(weights, "--out", tmp_path / "out", *options)
     assert not (tmp_path / "out").exists()
+
+
+def test_registered_weights_with_images_of_another_size_are_told(named, animals, tmp_path):
+    with pytest.raises(ValueError, match=r"must have images of shape \(32, 32, 3\).*Received: .*of shape \(\d"):
+        exported(named, "--data", animals, "--out", tmp_path / "out")
+
+
+def test_missing_source_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"a weights file or one of .*'akamaster_resnet20'.*Received: 'no.h5'"):
+        exported("no.h5", "--out", tmp_path / "out")
 
 
 def test_registered_weights_of_another_model_are_told(named, tmp_path):

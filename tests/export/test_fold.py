@@ -143,6 +143,53 @@ def test_fold_spares_a_convolution_that_others_read():
     assert_same_answers(model, folded, np.random.RandomState(0).standard_normal((5, 8, 8, 3)))
 
 
+class FiveTimes(keras.layers.ReLU):
+    def call(self, inputs):
+        return super().call(inputs) * 5
+
+
+class Difference(keras.layers.Add):
+    def call(self, inputs):
+        return inputs[0] - inputs[1]
+
+
+class Doubled(kzoo.BatchNorm):
+    def call(self, inputs, training=False):
+        return super().call(inputs, training=training) * 2
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        lambda y: kzoo.BatchNorm()(y) + y,
+        lambda y: kzoo.ReLU()(y) * 2.0 + y,
+        lambda y: keras.ops.abs(y) + kzoo.Add()([kzoo.ReLU()(y), y]),
+        lambda y: kzoo.BatchNorm()(kzoo.Conv2DReLU(4)(y)),
+        lambda y: FiveTimes()(y),
+        lambda y: kzoo.ReLU()(Difference()([y, kzoo.Conv2D(4)(y)])),
+        lambda y: kzoo.ReLU()(Doubled()(y)),
+    ],
+)
+def test_fold_sees_operations_and_classes_that_compute_something_else(after):
+    inputs = keras.Input((8, 8, 3))
+    model = randomize(keras.Model(inputs, after(kzoo.Conv2D(4)(inputs))))
+    assert_same_answers(model, kzoo.fold_batch_norm(model), np.random.RandomState(0).standard_normal((9, 8, 8, 3)))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's export")
+def test_folded_model_goes_through_pytorchs_own_export():
+    import torch
+
+    folded = kzoo.fold_batch_norm(randomize(kzoo.resnet(8, input_shape=(8, 8, 3))))
+    example = torch.from_numpy(images(9, 8, 8, 3))
+    program = torch.export.export(folded, (example,), dynamic_shapes=(({0: torch.export.Dim("batch")},),))
+    for batch in (2, 9, 17):
+        x = images(batch, 8, 8, 3)
+        expected = folded.predict(x, verbose=0)
+        actual = program.module()(torch.from_numpy(x)).detach().numpy()
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
 def test_folded_model_is_saved_and_loaded(tmp_path):
     folded = kzoo.fold_batch_norm(randomize(kzoo.resnet(8, order="preact")))
     folded.save(tmp_path / "folded.keras")

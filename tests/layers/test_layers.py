@@ -4,10 +4,11 @@ import pytest
 from keras import ops
 
 import kzoo
-from kzoo.layers import BatchNorm, Conv2D, Dropout, PixelNormalization, ZeroPadShortcut
+from kzoo.layers import BatchNorm, Conv2D, Conv2DReLU, Dropout, PixelNormalization, ZeroPadShortcut
 
 LAYERS = {
     "conv": lambda: Conv2D(5, 3, 2, use_bias=True, name="layer"),
+    "conv_relu": lambda: Conv2DReLU(5, 3, 2, use_bias=True, name="layer"),
     "norm": lambda: BatchNorm(momentum=0.8, epsilon=1e-4, name="layer"),
     "dropout": lambda: Dropout(0.25, seed=3, name="layer"),
     "shortcut": lambda: ZeroPadShortcut(8, 2, name="layer"),
@@ -166,3 +167,18 @@ def test_pixel_normalization_is_numpys_to_the_bit(precision):
     pixels = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None, None], 3, axis=3)
     expected = (pixels / np.float32(255) - mean) / std
     np.testing.assert_array_equal(model.predict(pixels, batch_size=256, verbose=0), expected)
+
+
+def test_conv2d_relu_adds_a_residual_before_it_rectifies(tmp_path):
+    inputs = [keras.Input((9, 9, 3)), keras.Input((5, 5, 4))]
+    model = keras.Model(inputs, Conv2DReLU(4, 3, 2, use_bias=True, kernel_initializer="he_normal")(inputs))
+    x, residual = images(9, 9, 9, 3), images(9, 5, 5, 4, seed=1)
+    conv = Conv2D(4, 3, 2, use_bias=True)
+    conv.build((None, 9, 9, 3))
+    conv.set_weights(model.layers[-1].get_weights())
+    expected = np.maximum(ops.convert_to_numpy(conv(ops.convert_to_tensor(x))) + residual, 0)
+    assert model.output.shape == (None, 5, 5, 4)
+    np.testing.assert_allclose(model.predict([x, residual], verbose=0), expected, rtol=0, atol=1e-5)
+    model.save(tmp_path / "m.keras")
+    loaded = keras.saving.load_model(tmp_path / "m.keras")
+    np.testing.assert_allclose(loaded.predict([x, residual], verbose=0), expected, rtol=0, atol=1e-5)
