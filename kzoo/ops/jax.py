@@ -2,7 +2,8 @@
 
 On CPUs the gradient of a convolution's kernel is what costs: XLA computes it as a convolution whose kernel is a whole
 feature map. Here it is a sum of matrix products over a few images at a time, small enough for the cache to hold what
-they are gathered into. GPUs have kernels of their own, and get XLA's.
+they are gathered into. And XLA's choice of library for the wider convolutions leaves all cores but one idle. GPUs have
+kernels of their own, and get XLA's.
 """
 
 import functools
@@ -38,16 +39,33 @@ def _convolve(x: Tensor, kernel: Tensor, stride: int) -> Tensor:
     return lax.conv_general_dilated(x, kernel, (stride, stride), [(pad, pad)] * 2, dimension_numbers=_LAYOUT)
 
 
-_conv2d = jax.custom_vjp(_convolve, nondiff_argnums=(2,))
+def _convolve_on_all_cores(x: Tensor, kernel: Tensor, stride: int) -> Tensor:
+    """Computes a column too many, and drops it: XLA gives what has more columns than its input to Eigen.
+
+    What it gives to YNNPACK instead, convolutions of more than 16 channels, runs on one core.
+    """
+    pad = kernel.shape[0] // 2
+    if stride > 1 or not pad or max(kernel.shape[2:]) <= 16:
+        return _convolve(x, kernel, stride)
+    padding = [(pad, pad), (pad, pad + 1)]
+    return lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=_LAYOUT)[:, :, :-1]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _conv2d(x: Tensor, kernel: Tensor, stride: int) -> Tensor:
+    return _convolve_on_all_cores(x, kernel, stride)
 
 
 def _forward(x: Tensor, kernel: Tensor, stride: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    return _convolve(x, kernel, stride), (x, kernel)
+    return _convolve_on_all_cores(x, kernel, stride), (x, kernel)
 
 
 def _backward(stride: int, saved: tuple[Tensor, Tensor], dy: Tensor) -> tuple[Tensor, Tensor]:
     x, kernel = saved
-    (dx,) = jax.linear_transpose(lambda inputs: _convolve(inputs, kernel, stride), x)(dy)
+    if stride == 1:
+        dx = _convolve_on_all_cores(dy, kernel[::-1, ::-1].swapaxes(2, 3), 1)
+    else:
+        (dx,) = jax.linear_transpose(lambda inputs: _convolve(inputs, kernel, stride), x)(dy)
     return dx, _kernel_gradient(x, dy, kernel.shape[0], stride)
 
 
