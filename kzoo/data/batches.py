@@ -66,7 +66,8 @@ class Batches(keras.utils.PyDataset):
         self.epoch = 0
         self.first_batch = 0
         self._cached_order: tuple[int, npt.NDArray[np.intp]] | None = None
-        self._helper: tuple[int, ThreadPoolExecutor] | None = None  # of which process
+        self._process = os.getpid()
+        self._helper: ThreadPoolExecutor | None = None
         self._ahead: tuple[tuple[object, ...], Future[Batch]] | None = None
 
     @property
@@ -123,21 +124,22 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> Batch:
         if index < 0:
             raise IndexError(f"`index` must be 0 or larger. Received: index={index}.")
+        if self._process != os.getpid():  # a fork has no copy of the thread
+            self._process, self._helper, self._ahead = os.getpid(), None, None
         epoch, index = self.epoch, self.first_batch + index
         ahead, self._ahead = self._ahead, None
         wanted = self._identity(epoch, index)
         batch = ahead[1].result() if ahead and ahead[0] == wanted else self.batch(epoch, index)
         if index + 1 < self.batches_per_epoch:
-            if self._helper is None or self._helper[0] != os.getpid():
-                self._helper = (os.getpid(), ThreadPoolExecutor(max_workers=1, thread_name_prefix="kzoo-batches"))
-            following = self._helper[1].submit(self.batch, epoch, index + 1)
+            self._helper = self._helper or ThreadPoolExecutor(max_workers=1, thread_name_prefix="kzoo-batches")
+            following = self._helper.submit(self.batch, epoch, index + 1)
             self._ahead = (self._identity(epoch, index + 1), following)
         return batch
 
     def _identity(self, epoch: int, index: int) -> tuple[object, ...]:
-        """Returns all that decides what is in a batch; and the process, since a fork has no copy of the thread."""
+        """Returns all that decides what is in a batch."""
         settings = (self.classes, self.batch_size, self.drop_remainder, self.seed, self.shuffle, self.augmentation)
-        return (os.getpid(), epoch, index, id(self.split), *settings)
+        return (epoch, index, id(self.split), *settings)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_helper": None, "_ahead": None}

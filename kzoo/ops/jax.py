@@ -34,9 +34,10 @@ def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = Non
     return y if bias is None else y + ops.convert_to_tensor(bias)
 
 
-def _convolve(x: Tensor, kernel: Tensor, stride: int) -> Tensor:
+def _convolve(x: Tensor, kernel: Tensor, stride: int, extra_columns: int = 0) -> Tensor:
     pad = kernel.shape[0] // 2
-    return lax.conv_general_dilated(x, kernel, (stride, stride), [(pad, pad)] * 2, dimension_numbers=_LAYOUT)
+    padding = [(pad, pad), (pad, pad + extra_columns)]
+    return lax.conv_general_dilated(x, kernel, (stride, stride), padding, dimension_numbers=_LAYOUT)
 
 
 def _convolve_on_all_cores(x: Tensor, kernel: Tensor, stride: int) -> Tensor:
@@ -44,11 +45,9 @@ def _convolve_on_all_cores(x: Tensor, kernel: Tensor, stride: int) -> Tensor:
 
     What it gives to YNNPACK instead, convolutions of more than 16 channels, runs on one core.
     """
-    pad = kernel.shape[0] // 2
-    if stride > 1 or not pad or max(kernel.shape[2:]) <= 16:
+    if stride > 1 or kernel.shape[0] == 1 or max(kernel.shape[2:]) <= 16:
         return _convolve(x, kernel, stride)
-    padding = [(pad, pad), (pad, pad + 1)]
-    return lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=_LAYOUT)[:, :, :-1]
+    return _convolve(x, kernel, 1, extra_columns=1)[:, :, :-1]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

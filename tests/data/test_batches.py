@@ -172,7 +172,7 @@ def test_next_batch_is_prepared_while_one_is_in_use(batches, monkeypatch):
     batches[0]
     batches._ahead[1].result()
     monkeypatch.setattr(batches, "batch", lambda epoch, index: pytest.fail(f"batch {index} was not prepared"))
-    batches._helper[1].submit = lambda *arguments: None
+    batches._helper.submit = lambda *arguments: None
     assert len(batches[1]) == 2
 
 
