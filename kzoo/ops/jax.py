@@ -2,8 +2,8 @@
 
 On CPUs the gradient of a convolution's kernel is what costs: XLA computes it as a convolution whose kernel is a whole
 feature map. Here it is a sum of matrix products over a few images at a time, small enough for the cache to hold what
-they are gathered into. And XLA's choice of library for the wider convolutions leaves all cores but one idle. GPUs have
-kernels of their own, and get XLA's.
+they are gathered into. Convolutions go to oneDNN where jaxlib has it; where not, XLA's choice of library for the wider
+ones would leave all cores but one idle. GPUs have kernels of their own, and get XLA's.
 """
 
 import functools
@@ -14,9 +14,11 @@ from jax import lax
 from jax import numpy as jnp
 from keras import ops
 
+from kzoo.ops import generic, jax_onednn, memory
+
 Tensor = Any
 
-_IMAGES_AT_ONCE = 8
+_IMAGES_AT_ONCE = 16
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
@@ -34,6 +36,17 @@ def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = Non
     return y if bias is None else y + ops.convert_to_tensor(bias)
 
 
+def conv2d_relu(
+    x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = None, residual: Tensor | None = None
+) -> Tensor:
+    """Does what `kzoo.ops.generic.conv2d_relu` does, on CPUs by one operation of oneDNN."""
+    x, kernel = ops.convert_to_tensor(x), ops.convert_to_tensor(kernel)
+    others = [ops.convert_to_tensor(tensor) for tensor in (bias, residual) if tensor is not None]
+    if not jax_onednn.takes(x, kernel, *others):
+        return generic.conv2d_relu(x, kernel, stride, bias, residual, convolve=conv2d)
+    return _conv2d_relu(x, kernel, others, stride, bias is not None)
+
+
 def _convolve(x: Tensor, kernel: Tensor, stride: int, extra_columns: int = 0) -> Tensor:
     pad = kernel.shape[0] // 2
     padding = [(pad, pad), (pad, pad + extra_columns)]
@@ -41,10 +54,12 @@ def _convolve(x: Tensor, kernel: Tensor, stride: int, extra_columns: int = 0) ->
 
 
 def _convolve_on_all_cores(x: Tensor, kernel: Tensor, stride: int) -> Tensor:
-    """Computes a column too many, and drops it: XLA gives what has more columns than its input to Eigen.
+    """Asks oneDNN, or else for a column too many: XLA gives what has more columns than its input to Eigen.
 
     What it gives to YNNPACK instead, convolutions of more than 16 channels, runs on one core.
     """
+    if jax_onednn.takes(x, kernel):
+        return jax_onednn.convolve(x, kernel, stride=stride)
     if stride > 1 or kernel.shape[0] == 1 or max(kernel.shape[2:]) <= 16:
         return _convolve(x, kernel, stride)
     return _convolve(x, kernel, 1, extra_columns=1)[:, :, :-1]
@@ -71,6 +86,22 @@ def _backward(stride: int, saved: tuple[Tensor, Tensor], dy: Tensor) -> tuple[Te
 _conv2d.defvjp(_forward, _backward)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _conv2d_relu(x: Tensor, kernel: Tensor, others: list[Tensor], stride: int, biased: bool) -> Tensor:
+    return jax_onednn.convolve(x, kernel, *others, stride=stride, biased=biased, relu=True)
+
+
+def _forward_relu(x: Tensor, kernel: Tensor, others: list[Tensor], stride: int, biased: bool) -> tuple[Tensor, Any]:
+    return jax.vjp(lambda x, kernel, others: ops.relu(sum(others, start=conv2d(x, kernel, stride))), x, kernel, others)
+
+
+def _backward_relu(stride: int, biased: bool, vjp: Any, dy: Tensor) -> Any:
+    return vjp(dy)
+
+
+_conv2d_relu.defvjp(_forward_relu, _backward_relu)
+
+
 def _kernel_gradient(x: Tensor, dy: Tensor, size: int, stride: int) -> Tensor:
     """Returns the gradient of a kernel of shape `(size, size, channels, filters)`, summed over chunks of the batch."""
     products = functools.partial(_shifted_product if stride == 1 else _patch_product, size=size, stride=stride)
@@ -88,10 +119,12 @@ def _shifted_product(x: Tensor, dy: Tensor, *, size: int, stride: int) -> Tensor
 
     For a 3x3 kernel that is three copies of each for one product, instead of nine of `x`.
     """
-    offsets = range(-(size // 2), size // 2 + 1)
-    columns = jnp.concatenate([_shift(x, offset, axis=2) for offset in offsets], axis=-1)
-    rows = jnp.concatenate([_shift(dy, -offset, axis=1) for offset in offsets], axis=-1)
-    product = columns.reshape(-1, columns.shape[-1]).T @ rows.reshape(-1, rows.shape[-1])
+    pad, (height, width) = size // 2, x.shape[1:3]
+    x = jnp.pad(x, ((0, 0), (0, 0), (pad, pad), (0, 0)))
+    dy = jnp.pad(dy, ((0, 0), (pad, pad), (0, 0), (0, 0)))
+    columns = jnp.concatenate([x[:, :, j : j + width] for j in range(size)], axis=-1)
+    rows = jnp.concatenate([dy[:, i : i + height] for i in reversed(range(size))], axis=-1)
+    product = _product(columns, rows)
     return product.reshape(size, x.shape[-1], size, dy.shape[-1]).transpose(2, 0, 1, 3)
 
 
@@ -103,12 +136,14 @@ def _patch_product(x: Tensor, dy: Tensor, *, size: int, stride: int) -> Tensor:
     positions = [(i, j) for i in range(size) for j in range(size)]
     patches = [x[:, i : i + height : stride, j : j + width : stride] for i, j in positions]
     columns = jnp.concatenate(patches, axis=-1)
-    product = columns.reshape(-1, columns.shape[-1]).T @ dy.reshape(-1, dy.shape[-1])
-    return product.reshape(size, size, x.shape[-1], dy.shape[-1])
+    return _product(columns, dy).reshape(size, size, x.shape[-1], dy.shape[-1])
 
 
-def _shift(x: Tensor, offset: int, *, axis: int) -> Tensor:
-    """Moves `x` so that index `i` holds what was at `i + offset`, and zero where there was nothing."""
-    padding = [(0, 0, 0)] * x.ndim
-    padding[axis] = (-offset, offset, 0)
-    return lax.pad(x, jnp.zeros((), x.dtype), padding)
+def _product(columns: Tensor, rows: Tensor) -> Tensor:
+    """Sums over images and space the products of channels."""
+    a, b = columns.reshape(-1, columns.shape[-1]), rows.reshape(-1, rows.shape[-1])
+    return jax_onednn.transposed_product(a, b) if jax_onednn.takes(a, b) else a.T @ b
+
+
+# A step's activations are one block, which XLA allocates and frees at every step, from a thread of its own.
+memory.keep_freed(one_arena=True)

@@ -13,7 +13,7 @@ from keras import ops
 from keras.src.backend import get_autocast_scope
 from torch.nn import functional as F
 
-from kzoo.ops import generic
+from kzoo.ops import generic, memory
 
 Tensor = Any
 
@@ -170,3 +170,6 @@ def sgd_step(
     torch._foreach_add_(moving, slopes)
     steps = torch._foreach_add(slopes, moving, alpha=momentum) if nesterov else moving
     torch._foreach_sub_(values, torch._foreach_mul(steps, ops.convert_to_tensor(rate).to(values[0].dtype)))
+
+
+memory.keep_freed()
