@@ -60,15 +60,12 @@ class BatchNorm(QuickLayer):
         x = keras.ops.cast(inputs, self.variable_dtype)
         if training and self.trainable:
             y, mean, variance = ops.batch_norm(x, self.gamma, self.beta, self.epsilon)
-            self._average(self.moving_mean, mean)
-            self._average(self.moving_variance, variance)
+            ops.update_average(self.moving_mean, mean, self.momentum)
+            ops.update_average(self.moving_variance, variance, self.momentum)
         else:
             scale = self.gamma * keras.ops.rsqrt(self.moving_variance + self.epsilon)
             y = ops.scale_shift(x, scale, self.beta - self.moving_mean * scale)
         return keras.ops.cast(y, self.compute_dtype)
-
-    def _average(self, moving: Any, value: Any) -> None:
-        moving.assign(moving * self.momentum + keras.ops.stop_gradient(value) * (1 - self.momentum))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape

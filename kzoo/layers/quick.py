@@ -1,5 +1,6 @@
 """Calls of layers without the preparations that they do not need."""
 
+import contextlib
 import inspect
 from typing import Any
 
@@ -12,8 +13,9 @@ class QuickLayer(keras.layers.Layer):
     """Layer that goes to `call` at once where Keras would change nothing before it.
 
     Before each call Keras looks for what to convert, cast, build, mask and infer. PyTorch runs layer by layer from
-    Python, where that takes longer than a small convolution. Everything after it (hooks, rematerialization, error
-    messages) stays. Subclasses from elsewhere may do in `call` what needs the preparations, and get them.
+    Python, where that takes longer than a small convolution. Calls that somebody watches or changes (hooks,
+    rematerialization, quantization) and calls that fail go Keras's way. Subclasses from elsewhere may do in `call` what
+    needs the preparations, and get them.
     """
 
     _quick = False
@@ -33,11 +35,13 @@ class QuickLayer(keras.layers.Layer):
             and len(kwargs) == ("training" in kwargs)
             and (training is not None or not self._takes_training)
             and self.activity_regularizer is None
+            and self._remat_mode is None
+            and self.quantization_mode is None
             and ops.is_prepared(self, args[0])
         ):
-            return super(keras.layers.Layer, self).__call__(
-                args[0], **({"training": training} if self._takes_training else {})
-            )
+            # An error comes again below, with Keras's account of the arguments.
+            with contextlib.suppress(Exception):
+                return self.call(args[0], training=training) if self._takes_training else self.call(args[0])
         return super().__call__(*args, **kwargs)
 
 

@@ -32,6 +32,7 @@ __all__ = [
     "scale_shift",
     "set_precision",
     "sgd_step",
+    "update_average",
 ]
 
 _fast = importlib.import_module(f"kzoo.ops.{keras.backend.backend()}")
@@ -40,6 +41,7 @@ conv2d: Callable[..., Any] = getattr(_fast, "conv2d", generic.conv2d)
 conv2d_relu: Callable[..., Any] = getattr(_fast, "conv2d_relu", functools.partial(generic.conv2d_relu, convolve=conv2d))
 batch_norm: Callable[..., Any] = getattr(_fast, "batch_norm", generic.batch_norm)
 scale_shift: Callable[..., Any] = getattr(_fast, "scale_shift", generic.scale_shift)
+update_average: Callable[..., None] = getattr(_fast, "update_average", generic.update_average)
 divide: Callable[..., Any] = getattr(_fast, "divide", generic.divide)
 
 is_prepared: Callable[..., bool] = getattr(_fast, "is_prepared", generic.is_prepared)

@@ -94,8 +94,19 @@ def scale_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return x * scale + shift
 
 
+def update_average(average: Any, value: Tensor, momentum: float) -> None:
+    """Moves a running average: `average = momentum * average + (1 - momentum) * value`.
+
+    Args:
+        average: Keras variable.
+        value: Tensor shaped as `average`, through which no gradient flows.
+        momentum: Float in [0, 1], what the average keeps.
+    """
+    average.assign(average * momentum + ops.stop_gradient(value) * (1 - momentum))
+
+
 def is_prepared(layer: Any, inputs: Any) -> bool:
-    """Returns whether Keras would hand tensors to a built layer as they are, so that asking it again is a waste.
+    """Returns whether Keras would hand tensors to a built layer as they are, and nothing else watches the call.
 
     Never where calls are compiled: there the waste is only when the model is traced.
     """

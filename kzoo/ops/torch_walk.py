@@ -1,0 +1,102 @@
+"""Runs functional models on PyTorch without planning each call anew.
+
+Keras walks the graph of a functional model at every call: it sorts it by depth, looks for each layer's inputs in nested
+structures, and keeps every tensor until the end. Here the walk is planned once, and a tensor is dropped after its last
+reader, so that the next one takes its memory, which the cache still holds.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import keras
+import torch
+from keras import tree
+
+Tensor = Any
+
+
+class _Visit(NamedTuple):
+    """One operation of a planned walk; tensors are numbered."""
+
+    operation: Any
+    reads: list[int]
+    listed: bool  # whether it takes a list of tensors, or the one
+    options: dict[str, Any]  # its other arguments
+    writes: int
+    done: list[int]  # what nobody reads afterwards
+
+
+class _Plan(NamedTuple):
+    graph: Any  # what was planned
+    visits: list[_Visit] | None
+    outputs: list[int]
+
+
+def _plan(function: Any) -> _Plan:
+    """Plans the walk through a functional model, whose inputs are the tensors 0, 1, ...
+
+    There are no visits if an operation takes other tensors than one or a list of them, or gives more than one.
+    """
+    graph = function._nodes_by_depth
+    unplanned = _Plan(graph, None, [])
+    numbers = {id(tensor): i for i, tensor in enumerate(function.inputs)}
+    visits = []
+    for node in (node for depth in sorted(graph, reverse=True) for node in graph[depth]):
+        if node.is_input:
+            continue
+        arguments, options = node.arguments.args, node.arguments.kwargs
+        first = arguments[0] if len(arguments) == 1 else None
+        tensors = first if type(first) is list else [first]
+        if not all(id(tensor) in numbers for tensor in tensors):
+            return unplanned
+        if len(node.input_tensors) != len(tensors) or len(node.outputs) != 1:
+            return unplanned
+        numbers[id(node.outputs[0])] = number = len(numbers)
+        reads = [numbers[id(tensor)] for tensor in tensors]
+        visits.append(_Visit(node.operation, reads, type(first) is list, options, number, []))
+    outputs = [numbers[id(tensor)] for tensor in function.outputs]
+    wanted = set(outputs)
+    for visit in reversed(visits):
+        visit.done.extend(set(visit.reads) - wanted)
+        wanted.update(visit.reads)
+    return _Plan(graph, visits, outputs)
+
+
+def _plan_of(function: Any) -> _Plan:
+    plan = vars(function).get("_kzoo_plan")
+    if plan is None or plan.graph is not function._nodes_by_depth:
+        plan = _plan(function)
+        object.__setattr__(function, "_kzoo_plan", plan)  # past Keras, which would track it
+    return plan
+
+
+def _planned(walk: Any) -> Any:
+    """Returns Keras's method that walks a graph, with the planned walk in its place where there is one."""
+
+    @functools.wraps(walk)
+    def run_through_graph(self: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        tensors = tree.flatten(inputs)
+        is_plain_call = not args and set(kwargs) == {"operation_fn"} and not torch.compiler.is_compiling()
+        plan = None
+        if is_plain_call and all(isinstance(tensor, torch.Tensor) for tensor in tensors):
+            plan = _plan_of(self)
+        if plan is None or plan.visits is None:
+            return walk(self, inputs, *args, **kwargs)
+        values = [*tensors, *([None] * len(plan.visits))]
+        for operation, reads, listed, options, writes, done in plan.visits:
+            argument = [values[i] for i in reads] if listed else values[reads[0]]
+            y = kwargs["operation_fn"](operation)(argument, **options)
+            values[writes] = y if isinstance(y, torch.Tensor) else tree.flatten(y)[0]
+            del argument, y
+            for i in done:
+                values[i] = None
+        return tree.pack_sequence_as(self._outputs_struct, [values[i] for i in plan.outputs])
+
+    return run_through_graph
+
+
+def install() -> None:
+    """Lets functional models walk by plan from now on."""
+    walk = getattr(keras.Function, "_run_through_graph", None)  # Keras has no public name for it
+    if walk is not None and not hasattr(walk, "__wrapped__"):
+        keras.Function._run_through_graph = _planned(walk)
