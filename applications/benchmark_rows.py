@@ -8,20 +8,23 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 PASSES = 3  # of a training step: forward, to the inputs, to the kernels
-Case = tuple[str, str]  # backend and program
+SLOW_KERAS = "keras without oneDNN"
+Case = tuple[str, str, str]  # backend, library and mode
 
 
-def yardsticks(backend: str, program: str, measured: Collection[Case]) -> Iterator[tuple[str, Case]]:
-    """Yields what a program of kzoo is compared with, by name; folded, Keras has none of its own."""
-    library, mode, *pipeline = program.split()
+def yardsticks(backend: str, library: str, mode: str, measured: Collection[Case]) -> Iterator[tuple[str, Case]]:
+    """Yields what a mode of kzoo is compared with, by name; folded, Keras has none of its own."""
     if library != "kzoo":
         return
-    if pipeline:
-        yield "kzoo without augmentation", (backend, f"kzoo {mode}")
+    if mode == "train augmented":
+        yield "kzoo without augmentation", (backend, "kzoo", "train")
         return
-    yield f"Keras on {backend}", (backend, f"keras {mode.replace('folded', 'inference')}")
-    if ("torch", f"pytorch {mode}") in measured:
-        yield "PyTorch", ("torch", f"pytorch {mode}")
+    on_keras = mode.replace("folded", "inference")
+    for name, other in ((f"Keras on {backend}", "keras"), ("Keras without oneDNN", SLOW_KERAS)):
+        if (backend, other, on_keras) in measured:
+            yield name, (backend, other, on_keras)
+    if ("torch", "pytorch", mode) in measured:
+        yield "PyTorch", ("torch", "pytorch", mode)
 
 
 def ratio(values: Sequence[float], others: Sequence[float]) -> dict[str, float]:
@@ -47,7 +50,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 def line(row: dict[str, Any], limit: float) -> str:
     """Describes a row in a line: median, spread, share of the limit, and the ratios."""
     low, high = min(row["images_per_second"]), max(row["images_per_second"])
-    name = "depth {} batch {:3} {:10} {:20}".format(*row["case"])
+    name = "depth {} batch {:3} {:10} {:30}".format(*row["case"])
     ratios = [f"{r['median']:.2f} (at least {r['at_least']:.2f}) of {name}" for name, r in row["ratios"].items()]
     shares = ", ".join([f"{row['multiply_adds_per_second'] / limit:.2f} of the limit", *ratios])
     return f"{name} {row['median']:6.0f} images/s ({low:.0f} to {high:.0f}), {shares}"

@@ -1,16 +1,13 @@
-"""kzoo's ResNet in plain PyTorch, as its users write it: the yardstick of `benchmark.py`."""
+"""kzoo's ResNet in plain PyTorch, as its users write it, without kzoo: the yardstick of `benchmark.py`."""
 
 import copy
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-
-import kzoo
 
 
 class Block(nn.Module):
@@ -34,11 +31,10 @@ class Block(nn.Module):
 class Network(nn.Module):
     """The CIFAR ResNet of depth 6n + 2, from uint8 images (batch, height, width, channels)."""
 
-    def __init__(self, depth: int) -> None:
+    def __init__(self, depth: int, mean: Any, std: Any) -> None:
         super().__init__()
-        pixels = kzoo.PixelNormalization()
-        self.register_buffer("mean", torch.tensor(pixels.mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(pixels.std).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1))
         self.conv, self.norm = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
         blocks, channels = [], 16
         for filters in (16, 32, 64):
@@ -52,23 +48,17 @@ class Network(nn.Module):
         return self.classifier(self.blocks(F.relu(self.norm(self.conv(x)))).mean((2, 3)))
 
 
-def copy_weights(model: keras.Model, network: Network) -> None:
-    """Copies a kzoo model's weights."""
-    pairs: list[tuple[str, Any, Any]] = [("stem_", network.conv, network.norm)]
-    count = len(network.blocks) // 3
-    for i, block in enumerate(network.blocks):
-        name = f"stage{i // count + 1}_block{i % count + 1}_"
-        pairs += [(name, block.conv1, block.norm1), (name, block.conv2, block.norm2)]
-    for i, (name, conv, norm) in enumerate(pairs):
-        number = "" if i == 0 else str(2 - i % 2)
-        (kernel,) = model.get_layer(f"{name}conv{number}").get_weights()
-        conv.weight.data.copy_(torch.from_numpy(kernel.transpose(3, 2, 0, 1).copy()))
-        values = model.get_layer(f"{name}norm{number}").get_weights()
-        for target, value in zip((norm.weight, norm.bias, norm.running_mean, norm.running_var), values, strict=True):
-            target.data.copy_(torch.from_numpy(value))
-    kernel, bias = model.get_layer("classifier").get_weights()
-    network.classifier.weight.data.copy_(torch.from_numpy(kernel.T.copy()))
-    network.classifier.bias.data.copy_(torch.from_numpy(bias))
+def copy_weights(arrays: Any, network: Network) -> None:
+    """Copies kzoo's weights."""
+    pairs = [(network.conv, network.norm)]
+    for block in network.blocks:
+        pairs += [(block.conv1, block.norm1), (block.conv2, block.norm2)]
+    for i, (conv, norm) in enumerate(pairs):
+        conv.weight.data.copy_(torch.from_numpy(arrays[f"conv{i}_0"].transpose(3, 2, 0, 1).copy()))
+        for j, target in enumerate((norm.weight, norm.bias, norm.running_mean, norm.running_var)):
+            target.data.copy_(torch.from_numpy(arrays[f"norm{i}_{j}"]))
+    network.classifier.weight.data.copy_(torch.from_numpy(arrays["dense0_0"].T.copy()))
+    network.classifier.bias.data.copy_(torch.from_numpy(arrays["dense0_1"]))
 
 
 def fold(network: Network) -> Network:
@@ -83,16 +73,16 @@ def fold(network: Network) -> Network:
     return folded.to(memory_format=torch.channels_last)
 
 
-def torch_programs(
-    model: keras.Model, images: Any, labels: Any, batch: int, rates: tuple[float, float, float]
-) -> tuple[dict[str, Callable[[int], object]], float]:
-    """Returns loops to time, and the loss of the first batch."""
-    blocks = sum(layer.name.endswith("_add") for layer in model.layers)
-    network = Network(2 * blocks + 2).to(memory_format=torch.channels_last)
-    copy_weights(model, network)
+def programs(
+    depth: int, weights: str, images: Any, labels: Any, batch: int, sgd: dict[str, Any]
+) -> tuple[dict[str, Callable[[int], object]], dict[str, Any]]:
+    """Returns loops to time by their mode, and the loss of the first batch."""
+    arrays = np.load(weights)
+    network = Network(depth, arrays["mean"], arrays["std"]).to(memory_format=torch.channels_last)
+    copy_weights(arrays, network)
     folded = fold(network)
-    rate, momentum, decay = rates
-    optimizer = torch.optim.SGD(network.parameters(), rate, momentum, weight_decay=decay, nesterov=True)
+    options = {"lr": sgd["learning_rate"], "momentum": sgd["momentum"], "weight_decay": sgd["weight_decay"]}
+    optimizer = torch.optim.SGD(network.parameters(), nesterov=True, **options)
 
     def batches(steps: int) -> Any:
         for i in range(steps):
@@ -121,4 +111,5 @@ def torch_programs(
     x, y = next(batches(1))
     with torch.no_grad():
         loss = float(F.cross_entropy(network.eval()(x), y))
-    return {"pytorch train": train, "pytorch inference": predict(network), "pytorch folded": predict(folded)}, loss
+    found = {"train": train, "inference": predict(network), "folded": predict(folded)}
+    return found, {"loss": loss}

@@ -35,6 +35,7 @@ def test_benchmark_measures_the_backend_in_use(tmp_path):
         "kzoo folded",
     } <= programs
     assert ("pytorch train" in programs) == (keras.backend.backend() == "torch")
+    assert ("keras without oneDNN train" in programs) == (keras.backend.backend() == "tensorflow")
     assert all(len(row["images_per_second"]) == 2 and row["median"] > 0 for row in rows)
     (kzoo,) = (row for row in rows if row["case"][-1] == "kzoo train")
     (keras_,) = (row for row in rows if row["case"][-1] == "keras train")

@@ -1,0 +1,57 @@
+"""kzoo's ResNet as its users run it, for `benchmark.py`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+import kzoo
+
+
+def programs(
+    depth: int, weights: str, images: Any, labels: Any, batch: int, sgd: dict[str, Any]
+) -> tuple[dict[str, Callable[[int], object]], dict[str, Any]]:
+    """Returns what to time by its mode, the first batch's loss and an image's cost; leaves the initial weights."""
+    model = kzoo.resnet(depth)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    model.compile(kzoo.SGD(nesterov=True, **sgd), loss, metrics=["accuracy"])
+    if not Path(weights).exists():
+        np.savez(weights, **initial_weights(model))
+    first_loss = model.evaluate(images[:batch], labels[:batch], batch, verbose=0)[0]
+    folded = kzoo.fold_batch_norm(model)
+
+    def train(**pipeline: Any) -> Callable[[int], object]:
+        def run(steps: int) -> None:
+            split = kzoo.Split(images[: steps * batch], labels[: steps * batch].argmax(axis=1))
+            model.fit(kzoo.Batches(split, labels.shape[1], batch_size=batch, **pipeline), shuffle=False, verbose=0)
+
+        return run
+
+    def predict(network: keras.Model) -> Callable[[int], object]:
+        return lambda steps: network.predict(images[: steps * batch], batch_size=batch, verbose=0)
+
+    return {
+        "train": train(),
+        "train augmented": train(shuffle=True, augmentation=kzoo.Augmentation(crop_padding=4, flip=True)),
+        "inference": predict(model),
+        "folded": predict(folded),
+    }, {"loss": first_loss, "multiply_adds": kzoo.describe(model).multiply_adds}
+
+
+def initial_weights(model: keras.Model) -> dict[str, Any]:
+    """Returns the weights by kind and number, in the order of the network: `conv0_0`, `norm0_0` to `norm0_3`, ..."""
+    arrays = {"mean": model.get_layer("normalization").mean, "std": model.get_layer("normalization").std}
+    for kind, cls in (("conv", kzoo.Conv2D), ("norm", kzoo.BatchNorm), ("dense", keras.layers.Dense)):
+        layers = sorted(
+            (layer for layer in model.layers if isinstance(layer, cls)), key=lambda layer: place(layer.name)
+        )
+        for i, layer in enumerate(layers):
+            arrays |= {f"{kind}{i}_{j}": values for j, values in enumerate(layer.get_weights())}
+    return arrays
+
+
+def place(name: str) -> tuple[int, ...]:
+    """Returns the numbers in a layer's name: `stage2_block1_conv2` is (2, 1, 2), and the stem comes first."""
+    return tuple(int(part[-1]) for part in name.split("_") if part[-1].isdigit())
