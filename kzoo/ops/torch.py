@@ -5,7 +5,7 @@ what PyTorch calls channels_last. Going through `keras.ops` instead copies the i
 passes over memory for a batch normalization.
 """
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 import keras
@@ -15,13 +15,14 @@ from keras.src.backend import get_autocast_scope
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 from torch.nn import functional as F
 from torch.nn.modules.module import _has_any_global_hook
+from torch.utils.weak import WeakIdKeyDictionary
 
 from kzoo.ops import generic, memory, torch_walk
 
 Tensor = Any
 
 _ONEDNN = hasattr(torch.ops.mkldnn, "_convolution_pointwise")  # what PyTorch's own compiler fuses convolutions with
-_FUSED_FROM = 8  # images
+_PACKED: MutableMapping[Tensor, Any] = WeakIdKeyDictionary()  # kernels as oneDNN likes them
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -35,24 +36,30 @@ def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = Non
 def conv2d_relu(
     x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = None, residual: Tensor | None = None
 ) -> Tensor:
-    """Does what `kzoo.ops.generic.conv2d_relu` does, on CPUs without gradients by one operation of oneDNN.
+    """Does what `kzoo.ops.generic.conv2d_relu` does, on CPUs without gradients by oneDNN in a layout of its own.
 
-    For a few images PyTorch has convolutions with less to prepare. oneDNN makes 0 of what is not a number.
+    oneDNN's ReLU, where no residual comes before it, makes 0 of what is not a number.
     """
     x, kernel, bias, residual = _tensors(x, kernel, bias, residual)
     if not _fuses(x) or _differentiates((x, kernel, bias, residual)):
         return generic.conv2d_relu(x, kernel, stride, bias, residual, convolve=conv2d)
-    pad = kernel.shape[0] // 2
+    images, pad = x.permute(0, 3, 1, 2), kernel.shape[0] // 2
     geometry = ([pad, pad], [stride, stride], [1, 1], 1)
-    images, weights = x.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1)
-    if residual is None:
-        y = torch.ops.mkldnn._convolution_pointwise(images, weights, bias, *geometry, "relu", [None], "")
-    else:
-        other = residual.permute(0, 3, 1, 2)
-        y = torch.ops.mkldnn._convolution_pointwise.binary(
-            images, other, weights, bias, *geometry, "add", 1.0, "relu", [None], ""
-        )
-    return y.permute(0, 2, 3, 1)
+    after = "relu" if residual is None else "none"
+    y = torch.ops.mkldnn._convolution_pointwise(
+        images, _packed(kernel, images.shape, geometry), bias, *geometry, after, [None], ""
+    ).permute(0, 2, 3, 1)
+    return y if residual is None else y.add_(residual).relu_()
+
+
+def _packed(kernel: Tensor, shape: Sequence[int], geometry: tuple[Any, ...]) -> Tensor:
+    """Returns a kernel in the layout that oneDNN chooses for images of that shape, made anew when its values change."""
+    copy, case, packed = _PACKED.get(kernel, (None, None, None))
+    if case != (shape, geometry) or not torch.equal(copy, kernel):  # a tenth of what packing costs
+        weights = kernel.detach().permute(3, 2, 0, 1).contiguous()
+        packed = torch.ops.mkldnn._reorder_convolution_weight(weights, *geometry, list(shape))
+        _PACKED[kernel] = kernel.detach().clone(), (shape, geometry), packed
+    return packed
 
 
 def _tensors(*values: Any) -> list[Any]:
@@ -69,7 +76,7 @@ def _tensors(*values: Any) -> list[Any]:
 
 def _fuses(x: Tensor) -> bool:
     compiling = torch.compiler.is_compiling()  # has fusions of its own, and no fixed number of images
-    return not compiling and _ONEDNN and x.is_cpu and x.dtype == torch.float32 and len(x) >= _FUSED_FROM
+    return not compiling and _ONEDNN and x.is_cpu and x.dtype == torch.float32 and x.numel() > 0
 
 
 def _differentiates(tensors: Sequence[Tensor | None]) -> bool:

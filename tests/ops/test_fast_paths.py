@@ -94,6 +94,28 @@ def test_conv2d_relu_is_its_definition(batch, stride, with_residual, dtype, erro
     assert_close([run(kzoo.ops.conv2d_relu, dtype)], [expected], error)
 
 
+CHANGES = {
+    "assign": lambda kernel: kernel.assign(kernel + 1),
+    "data": lambda kernel: kernel.value.data.add_(1),
+    "exchange": lambda kernel: setattr(kernel.value, "data", kernel.value.data + 1),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("batch", [1, 9])
+def test_conv2d_relu_sees_that_its_kernel_has_changed(change, batch):
+    if change != "assign" and keras.backend.backend() != "torch":
+        pytest.skip("PyTorch's ways to change a weight")
+    x, kernel, _ = operands((batch, 7, 9, 5, 6, 3, 1))
+    images, kernel = ops.convert_to_tensor(x, "float32"), keras.Variable(kernel, dtype="float32")
+    with no_gradients():
+        for _ in range(2):
+            y = ops.convert_to_numpy(kzoo.ops.conv2d_relu(images, kernel))
+            expected = ops.convert_to_numpy(generic.conv2d_relu(images, ops.copy(ops.convert_to_tensor(kernel))))
+            np.testing.assert_allclose(y, expected, atol=1e-4)
+            CHANGES[change](kernel)
+
+
 def no_gradients():
     """Returns what PyTorch predicts under, and elsewhere nothing."""
     if keras.backend.backend() != "torch":
