@@ -7,6 +7,7 @@ ones would leave all cores but one idle. GPUs have kernels of their own, and get
 """
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -42,7 +43,7 @@ def conv2d_relu(
     """Does what `kzoo.ops.generic.conv2d_relu` does, on CPUs by one operation of oneDNN."""
     x, kernel = ops.convert_to_tensor(x), ops.convert_to_tensor(kernel)
     others = [ops.convert_to_tensor(tensor) for tensor in (bias, residual) if tensor is not None]
-    if not jax_onednn.takes(x, kernel, *others):
+    if not jax_onednn.takes(_multiply_adds(x, kernel, stride), x, kernel, *others):
         return generic.conv2d_relu(x, kernel, stride, bias, residual, convolve=conv2d)
     return _conv2d_relu(x, kernel, others, stride, bias is not None)
 
@@ -56,13 +57,19 @@ def _convolve(x: Tensor, kernel: Tensor, stride: int, extra_columns: int = 0) ->
 def _convolve_on_all_cores(x: Tensor, kernel: Tensor, stride: int) -> Tensor:
     """Asks oneDNN, or else for a column too many: XLA gives what has more columns than its input to Eigen.
 
-    What it gives to YNNPACK instead, convolutions of more than 16 channels, runs on one core.
+    What it gives to YNNPACK instead, convolutions of more than 16 channels, runs on one core. Small ones may.
     """
-    if jax_onednn.takes(x, kernel):
+    multiply_adds = _multiply_adds(x, kernel, stride)
+    if jax_onednn.takes(multiply_adds, x, kernel):
         return jax_onednn.convolve(x, kernel, stride=stride)
-    if stride > 1 or kernel.shape[0] == 1 or max(kernel.shape[2:]) <= 16:
+    is_small = multiply_adds < jax_onednn.FEW or kernel.shape[0] == 1 or max(kernel.shape[2:]) <= 16
+    if stride > 1 or is_small:
         return _convolve(x, kernel, stride)
     return _convolve(x, kernel, 1, extra_columns=1)[:, :, :-1]
+
+
+def _multiply_adds(x: Tensor, kernel: Tensor, stride: int) -> int:
+    return math.prod(x.shape[:3]) * math.prod(kernel.shape) // stride**2
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -142,7 +149,8 @@ def _patch_product(x: Tensor, dy: Tensor, *, size: int, stride: int) -> Tensor:
 def _product(columns: Tensor, rows: Tensor) -> Tensor:
     """Sums over images and space the products of channels."""
     a, b = columns.reshape(-1, columns.shape[-1]), rows.reshape(-1, rows.shape[-1])
-    return jax_onednn.transposed_product(a, b) if jax_onednn.takes(a, b) else a.T @ b
+    is_faster = jax_onednn.takes(math.prod(a.shape) * b.shape[1], a, b)
+    return jax_onednn.transposed_product(a, b) if is_faster else a.T @ b
 
 
 # A step's activations are one block, which XLA allocates and frees at every step, from a thread of its own.

@@ -14,7 +14,7 @@ from jax import numpy as jnp
 import kzoo.ops
 from kzoo.ops import generic, jax_onednn
 
-ON_ONEDNN = jax_onednn.takes(jnp.ones(1))
+ON_ONEDNN = jax_onednn.takes(jax_onednn.FEW, jnp.ones(1))
 
 
 def draw(*shape, seed=0):
@@ -22,6 +22,11 @@ def draw(*shape, seed=0):
 
 
 X, KERNEL, BIAS, RESIDUAL = draw(20, 9, 7, 8), draw(3, 3, 8, 6, seed=1), draw(6, seed=2), draw(20, 9, 7, 6, seed=3)
+
+
+@pytest.fixture(autouse=True)
+def no_convolution_is_too_small(monkeypatch):
+    monkeypatch.setattr(jax_onednn, "FEW", 0)
 
 
 def relu_of_sum(x, kernel, bias, residual):
@@ -61,9 +66,11 @@ def test_other_jaxlibs_compute_the_same(monkeypatch, channels):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
 
 
-def test_what_is_not_float32_or_empty_is_left_to_xla():
-    assert not jax_onednn.takes(jnp.ones(1, "bfloat16"))
-    assert not jax_onednn.takes(jnp.ones((0, 3)))
+def test_what_is_small_or_not_float32_is_left_to_xla(monkeypatch):
+    assert not jax_onednn.takes(jax_onednn.FEW, jnp.ones(1, "bfloat16"))
+    monkeypatch.undo()
+    assert not jax_onednn.takes(jax_onednn.FEW - 1, jnp.ones(1))
+    assert "__onednn" not in compiled(jax.grad(sum_of_gradients, (0, 1)), X[:1], KERNEL)
     assert kzoo.ops.conv2d(jnp.ones((0, 8, 8, 8)), KERNEL).shape == (0, 8, 8, 6)
 
 
