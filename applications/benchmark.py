@@ -32,7 +32,6 @@ BACKENDS = ("torch", "tensorflow", "jax")
 WORKER = Path(__file__).with_name("benchmark_worker.py")
 MODES = ("train", "inference", "folded")
 INFERENCE = 4  # times the steps of training: it is faster
-ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 
 
 class Worker:
@@ -41,7 +40,7 @@ class Worker:
     def __init__(self, backend: str, library: str, python: str, arguments: list[Any], threads: int) -> None:
         limits = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "MKL_NUM_THREADS")
         settings = dict.fromkeys(limits, str(threads)) | {"KERAS_BACKEND": backend, "PYTHONSAFEPATH": ""}
-        settings[ONEDNN] = "0" if library == SLOW_KERAS else "1"
+        settings["TF_ENABLE_ONEDNN_OPTS"] = "0" if library == SLOW_KERAS else "1"
         self.process = subprocess.Popen(
             [python, str(WORKER), library.split()[0], *map(str, arguments)],
             env=os.environ | settings,
@@ -98,7 +97,7 @@ def measure(depth: int, batch: int, rounds: int, images: int, threads: int) -> l
         peaks[case] = answer["peak_bytes"]
     for worker in workers.values():
         worker.process.communicate()  # the end of its input
-    multiply_adds = next(iter(workers.values())).ready["multiply_adds"]
+    multiply_adds = next(worker.ready["multiply_adds"] for (_, library), worker in workers.items() if library == "kzoo")
     return [
         {
             "case": [depth, batch, backend, f"{library} {mode}"],
@@ -141,8 +140,8 @@ def main() -> None:
         for row in measure(depth, batch, arguments.rounds, arguments.images, arguments.threads):
             print(line(row, limit), flush=True)
             rows.append(row)
-    arguments.out.mkdir(parents=True, exist_ok=True)
     result = {"limit_multiply_adds_per_second": limit, "threads": arguments.threads, "rows": rows}
+    arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "benchmark.json").write_text(json.dumps(result, indent=2))
     draw(rows, arguments.out / "benchmark.png")
 
