@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ Array = npt.NDArray[Any]
 
 _FORMAT = 1
 _HEADER = "header.json"
-# What NumPy, zipfile and json raise for a damaged file, wherever the damage is.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
