@@ -62,8 +62,8 @@ def _convolve_on_all_cores(x: Tensor, kernel: Tensor, stride: int) -> Tensor:
     multiply_adds = _multiply_adds(x, kernel, stride)
     if jax_onednn.takes(multiply_adds, x, kernel):
         return jax_onednn.convolve(x, kernel, stride=stride)
-    is_small = multiply_adds < jax_onednn.FEW or kernel.shape[0] == 1 or max(kernel.shape[2:]) <= 16
-    if stride > 1 or is_small:
+    goes_to_eigen = stride > 1 or kernel.shape[0] == 1 or max(kernel.shape[2:]) <= 16
+    if goes_to_eigen or multiply_adds < jax_onednn.FEW:
         return _convolve(x, kernel, stride)
     return _convolve(x, kernel, 1, extra_columns=1)[:, :, :-1]
 
