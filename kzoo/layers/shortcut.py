@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from kzoo import ops
 from kzoo.layers.conv import channels_of, strided
 from kzoo.layers.quick import QuickLayer
 
@@ -47,7 +48,7 @@ class ZeroPadShortcut(QuickLayer):
         self._padding = [[0, 0], [0, 0], [0, 0], [extra // 2, extra - extra // 2]]
 
     def call(self, inputs: Any) -> Any:
-        return keras.ops.pad(inputs[:, :: self.stride, :: self.stride, :], self._padding)
+        return keras.ops.pad(ops.subsample(inputs, self.stride), self._padding)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         batch, height, width, _ = input_shape

@@ -32,6 +32,7 @@ __all__ = [
     "scale_shift",
     "set_precision",
     "sgd_step",
+    "subsample",
     "update_average",
 ]
 
@@ -41,6 +42,7 @@ conv2d: Callable[..., Any] = getattr(_fast, "conv2d", generic.conv2d)
 conv2d_relu: Callable[..., Any] = getattr(_fast, "conv2d_relu", functools.partial(generic.conv2d_relu, convolve=conv2d))
 batch_norm: Callable[..., Any] = getattr(_fast, "batch_norm", generic.batch_norm)
 scale_shift: Callable[..., Any] = getattr(_fast, "scale_shift", generic.scale_shift)
+subsample: Callable[..., Any] = getattr(_fast, "subsample", generic.subsample)
 update_average: Callable[..., None] = getattr(_fast, "update_average", generic.update_average)
 divide: Callable[..., Any] = getattr(_fast, "divide", generic.divide)
 

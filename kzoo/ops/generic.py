@@ -94,6 +94,19 @@ def scale_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return x * scale + shift
 
 
+def subsample(x: Tensor, stride: int) -> Tensor:
+    """Takes every pixel at a multiple of the stride.
+
+    Args:
+        x: Tensor of shape `(batch, height, width, channels)`.
+        stride: Integer, step in both directions.
+
+    Returns:
+        Tensor of shape `(batch, ceil(height / stride), ceil(width / stride), channels)`.
+    """
+    return x[:, ::stride, ::stride, :]
+
+
 def update_average(average: Any, value: Tensor, momentum: float) -> None:
     """Moves a running average: `average = momentum * average + (1 - momentum) * value`.
 

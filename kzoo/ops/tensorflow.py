@@ -31,6 +31,17 @@ def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = Non
     return y if bias is None else tf.nn.bias_add(y, ops.convert_to_tensor(bias))
 
 
+def subsample(x: Tensor, stride: int) -> Tensor:
+    """Does what `kzoo.ops.generic.subsample` does, as averages of one pixel each.
+
+    TensorFlow copies strided slices value by value: 8 ms of a ResNet-20's step, 6 of a folded batch's 60 ms.
+    """
+    x = tf.convert_to_tensor(ops.convert_to_tensor(x))
+    if not x.dtype.is_floating or device_kind() == "gpu":
+        return generic.subsample(x, stride)
+    return tf.nn.avg_pool2d(x, 1, stride, "VALID")
+
+
 def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
     """Does what `kzoo.ops.generic.batch_norm` does by the fused operation, which float32 alone has."""
     x, gamma, beta = (tf.convert_to_tensor(ops.convert_to_tensor(tensor)) for tensor in (x, gamma, beta))

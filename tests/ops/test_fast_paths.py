@@ -27,6 +27,7 @@ CONVOLUTIONS = [
     (16, 9, 8, 16, 32, 1, 2),
     (1, 1, 1, 2, 3, 3, 1),
 ]
+SUBSAMPLED = [((3, 8, 6, 4), 2), ((1, 7, 9, 5), 2), ((2, 1, 1, 3), 2), ((2, 8, 7, 3), 3)]
 NORMS = [(8, 6, 6, 16), (1, 5, 7, 3), (1, 2, 3, 4), (13, 3, 2, 64)]
 
 
@@ -168,6 +169,25 @@ def test_batch_norm_of_a_constant_has_no_variance():
     _, mean, variance = kzoo.ops.batch_norm(ops.full((4, 3, 3, 2), 7.0), ops.ones((2,)), ops.zeros((2,)), 1e-5)
     np.testing.assert_array_equal(ops.convert_to_numpy(mean), 7)
     assert (np.abs(ops.convert_to_numpy(variance)) < 1e-10).all()
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("shape", "stride"), [((3, 8, 6, 4), 2), ((1, 7, 9, 5), 2), ((2, 1, 1, 3), 2), ((2, 8, 7, 3), 3)]
+)
+def test_subsample_takes_the_very_pixels(shape, stride, dtype):
+    x = draw(*shape)
+    x[0, 0, 0, :3] = np.nan, np.inf, -np.inf
+    fast = both(lambda x: (kzoo.ops.subsample(x, stride),), [x], dtype)
+    slow = both(lambda x: (generic.subsample(x, stride),), [x], dtype)
+    np.testing.assert_array_equal(fast.outputs[0], slow.outputs[0])
+    np.testing.assert_array_equal(fast.gradients[0], slow.gradients[0])
+
+
+def test_subsample_takes_integers():
+    x = np.arange(2 * 5 * 4 * 3).reshape(2, 5, 4, 3)
+    np.testing.assert_array_equal(ops.convert_to_numpy(kzoo.ops.subsample(ops.convert_to_tensor(x), 2)), x[:, ::2, ::2])
 
 
 def test_scale_shift_acts_on_channels():
