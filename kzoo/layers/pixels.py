@@ -74,9 +74,9 @@ class PixelNormalization(keras.layers.Layer):
         self.pixel_std.assign(list(std))
 
     def call(self, inputs: Any) -> Any:
-        largest = 255 * keras.ops.sign(self.pixel_std)  # not a constant, see `ops.divide`
-        x = ops.divide(keras.ops.cast(inputs, "float32"), largest)
-        return keras.ops.cast(ops.divide(x - self.pixel_mean, self.pixel_std), self.compute_dtype)
+        largest = 255 * keras.ops.sign(self.pixel_std)  # not a constant, see `kzoo.ops.generic.divide`
+        x = ops.normalize(keras.ops.cast(inputs, "float32"), largest, self.pixel_mean, self.pixel_std)
+        return keras.ops.cast(x, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape

@@ -24,11 +24,11 @@ __all__ = [
     "deterministic",
     "device_kind",
     "device_of",
-    "divide",
     "dropout_key",
     "dropout_mask",
     "gradients",
     "is_prepared",
+    "normalize",
     "scale_shift",
     "set_precision",
     "sgd_step",
@@ -42,9 +42,11 @@ conv2d: Callable[..., Any] = getattr(_fast, "conv2d", generic.conv2d)
 conv2d_relu: Callable[..., Any] = getattr(_fast, "conv2d_relu", functools.partial(generic.conv2d_relu, convolve=conv2d))
 batch_norm: Callable[..., Any] = getattr(_fast, "batch_norm", generic.batch_norm)
 scale_shift: Callable[..., Any] = getattr(_fast, "scale_shift", generic.scale_shift)
+normalize: Callable[..., Any] = getattr(
+    _fast, "normalize", functools.partial(generic.normalize, divide=getattr(_fast, "divide", generic.divide))
+)
 subsample: Callable[..., Any] = getattr(_fast, "subsample", generic.subsample)
 update_average: Callable[..., None] = getattr(_fast, "update_average", generic.update_average)
-divide: Callable[..., Any] = getattr(_fast, "divide", generic.divide)
 
 is_prepared: Callable[..., bool] = getattr(_fast, "is_prepared", generic.is_prepared)
 

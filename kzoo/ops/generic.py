@@ -141,6 +141,24 @@ def divide(x: Tensor, divisor: Tensor) -> Tensor:
     return x / divisor
 
 
+def normalize(
+    x: Tensor, largest: Tensor, mean: Tensor, std: Tensor, *, divide: Callable[..., Tensor] = divide
+) -> Tensor:
+    """Maps pixels to `(x / largest - mean) / std`, channel by channel, each operation rounded on its own.
+
+    Args:
+        x: Float tensor of shape `(..., width, channels)`.
+        largest: Tensor of shape `(channels,)`, the largest value of a pixel.
+        mean: Tensor of shape `(channels,)`, of pixels in [0, 1].
+        std: Tensor of shape `(channels,)`, of pixels in [0, 1].
+        divide: The division, of the backend or this module's. Defaults to `divide`.
+
+    Returns:
+        Tensor shaped as `x`.
+    """
+    return divide(divide(x, largest) - mean, std)
+
+
 def dropout_key(key_words: tuple[int, int], step: Tensor) -> tuple[Tensor, Tensor]:
     """Derives the key of one layer's mask at one step.
 

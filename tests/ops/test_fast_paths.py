@@ -185,6 +185,22 @@ def test_subsample_takes_the_very_pixels(shape, stride, dtype):
     np.testing.assert_array_equal(fast.gradients[0], slow.gradients[0])
 
 
+@pytest.mark.parametrize("shape", [(2, 5, 4, 3), (1, 1, 1, 1), (3, 2), (0, 4, 4, 3)])
+def test_normalize_rounds_as_its_definition(shape):
+    x = np.float32(np.random.RandomState(0).randint(0, 256, shape))
+    largest, mean, std = np.float32([np.full(shape[-1], 255), *np.random.RandomState(1).rand(2, shape[-1]) + 0.1])
+    expected = (x / largest - mean) / std
+    y = ops.convert_to_numpy(kzoo.ops.normalize(*map(ops.convert_to_tensor, (x, largest, mean, std))))
+    np.testing.assert_array_equal(y, expected)
+
+
+def test_normalize_has_the_gradients_of_its_definition():
+    arguments = [draw(2, 3, 4, 3), np.full(3, 255.0), draw(3, seed=1), np.abs(draw(3, seed=2)) + 0.1]
+    fast = both(lambda *tensors: (kzoo.ops.normalize(*tensors),), arguments, "float32")
+    slow = both(lambda *tensors: (generic.normalize(*tensors),), arguments, "float32")
+    assert_close(fast.gradients, slow.gradients, 1e-6)
+
+
 def test_subsample_takes_integers():
     x = np.arange(2 * 5 * 4 * 3).reshape(2, 5, 4, 3)
     np.testing.assert_array_equal(ops.convert_to_numpy(kzoo.ops.subsample(ops.convert_to_tensor(x), 2)), x[:, ::2, ::2])
