@@ -6,9 +6,7 @@ they are gathered into. Convolutions go to oneDNN where jaxlib has it; where not
 ones would leave all cores but one idle. GPUs have kernels of their own, and get XLA's.
 """
 
-import contextlib
 import functools
-import importlib
 import math
 from typing import Any
 
@@ -17,12 +15,11 @@ from jax import lax
 from jax import numpy as jnp
 from keras import ops
 
-from kzoo.ops import generic, jax_onednn, memory
+from kzoo.ops import generic, jax_onednn, jax_steps
 
 Tensor = Any
 
 _IMAGES_AT_ONCE = 16
-_BLOCK = 2**24  # bytes; glibc keeps blocks of up to 64 MB for other threads than the main one
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
@@ -156,34 +153,4 @@ def _product(columns: Tensor, rows: Tensor) -> Tensor:
     return jax_onednn.transposed_product(a, b) if is_faster else a.T @ b
 
 
-def _prepare_steps() -> None:
-    """Lets Keras compile its steps with memory that `keep_freed` can keep, from now on.
-
-    XLA allocates a step's activations as one block, in a thread of its own, and frees it at the end of the step. Keras
-    has no public way to hand options to the compiler. Where its name for it is not found steps stay as they are.
-    """
-    with contextlib.suppress(ImportError, AttributeError):
-        trainer: Any = importlib.import_module("keras.src.backend.jax.trainer")
-        if trainer.jit is jax.jit:
-            trainer.jit = _jit
-
-
-def _jit(function: Any, **options: Any) -> Any:
-    return jax.jit(function, **options, compiler_options=_step_options())
-
-
-@functools.cache
-def _step_options() -> dict[str, int] | None:
-    """Returns what splits the block up, where the backend is XLA's for CPUs and knows it."""
-    options = {"xla_multiheap_size_constraint_per_heap": _BLOCK}
-    if jax.default_backend() != "cpu":
-        return None
-    try:
-        jax.jit(lambda x: x, compiler_options=options)(0.0)
-    except jax.errors.JaxRuntimeError:
-        return None
-    return options
-
-
-memory.keep_freed()
-_prepare_steps()
+jax_steps.install()

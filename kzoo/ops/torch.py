@@ -140,9 +140,9 @@ def scale_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 
 
 def normalize(x: Tensor, largest: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Does what `kzoo.ops.generic.normalize` does, a row at a time: three channels are few to loop over."""
+    """Does what `kzoo.ops.generic.normalize` does, a row at a time: three channels are few for CPUs to loop over."""
     x, *statistics = _tensors(x, largest, mean, std)
-    if x.ndim < 3 or _differentiates(statistics):
+    if not x.is_cpu or x.ndim < 3 or _differentiates(statistics):
         return generic.normalize(x, *statistics)
     largest, mean, std = (values.repeat(x.shape[-2]) for values in statistics)
     return x.flatten(-2).div(largest).sub_(mean).div_(std).reshape(x.shape)

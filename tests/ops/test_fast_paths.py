@@ -5,7 +5,7 @@ import contextlib
 import keras
 import numpy as np
 import pytest
-from gradients import weighted_gradients
+from gradients import gradients, weighted_gradients
 from keras import ops
 
 import kzoo.ops
@@ -173,9 +173,7 @@ def test_batch_norm_of_a_constant_has_no_variance():
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(
-    ("shape", "stride"), [((3, 8, 6, 4), 2), ((1, 7, 9, 5), 2), ((2, 1, 1, 3), 2), ((2, 8, 7, 3), 3)]
-)
+@pytest.mark.parametrize(("shape", "stride"), SUBSAMPLED)
 def test_subsample_takes_the_very_pixels(shape, stride, dtype):
     x = draw(*shape)
     x[0, 0, 0, :3] = np.nan, np.inf, -np.inf
@@ -183,6 +181,15 @@ def test_subsample_takes_the_very_pixels(shape, stride, dtype):
     slow = both(lambda x: (generic.subsample(x, stride),), [x], dtype)
     np.testing.assert_array_equal(fast.outputs[0], slow.outputs[0])
     np.testing.assert_array_equal(fast.gradients[0], slow.gradients[0])
+
+
+@pytest.mark.parametrize("dtype", ["int32", "float16", "bfloat16"])
+@pytest.mark.parametrize("images", [0, 2])
+def test_subsample_takes_other_dtypes_and_no_images(images, dtype):
+    x = np.arange(images * 5 * 4 * 3).reshape(images, 5, 4, 3)
+    y = kzoo.ops.subsample(ops.convert_to_tensor(x, dtype), 2)
+    assert keras.backend.standardize_dtype(y.dtype) == dtype
+    np.testing.assert_array_equal(ops.convert_to_numpy(ops.cast(y, "float32")), x[:, ::2, ::2])
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 4, 3), (1, 1, 1, 1), (3, 2), (0, 4, 4, 3)])
@@ -194,16 +201,18 @@ def test_normalize_rounds_as_its_definition(shape):
     np.testing.assert_array_equal(y, expected)
 
 
-def test_normalize_has_the_gradients_of_its_definition():
+def test_normalize_has_the_gradient_of_its_definition():
+    std = np.float32([0.5, 0.25, 2])
+    statistics = [ops.convert_to_tensor(values) for values in (np.full(3, 255, np.float32), std / 2, std)]
+    slopes = gradients(lambda x: kzoo.ops.normalize(x, *statistics), np.float32(draw(2, 3, 4, 3)))
+    np.testing.assert_allclose(slopes, np.broadcast_to(1 / (255 * std), slopes.shape), rtol=1e-6)
+
+
+def test_normalize_has_gradients_for_its_statistics():
     arguments = [draw(2, 3, 4, 3), np.full(3, 255.0), draw(3, seed=1), np.abs(draw(3, seed=2)) + 0.1]
     fast = both(lambda *tensors: (kzoo.ops.normalize(*tensors),), arguments, "float32")
     slow = both(lambda *tensors: (generic.normalize(*tensors),), arguments, "float32")
     assert_close(fast.gradients, slow.gradients, 1e-6)
-
-
-def test_subsample_takes_integers():
-    x = np.arange(2 * 5 * 4 * 3).reshape(2, 5, 4, 3)
-    np.testing.assert_array_equal(ops.convert_to_numpy(kzoo.ops.subsample(ops.convert_to_tensor(x), 2)), x[:, ::2, ::2])
 
 
 def test_scale_shift_acts_on_channels():

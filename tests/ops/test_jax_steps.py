@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import keras
+import numpy as np
 import pytest
 
 from kzoo.ops import memory
@@ -14,58 +15,116 @@ if keras.backend.backend() != "jax":
     pytest.skip("the steps of JAX", allow_module_level=True)
 
 import jax
-from keras.src.backend.jax import trainer
+from jax import numpy as jnp
 
-from kzoo.ops import jax as fast
+from kzoo.ops import jax_steps
 
+if jax.default_backend() != "cpu":
+    pytest.skip("the steps of XLA for CPUs", allow_module_level=True)
+
+OPTION = "xla_multiheap_size_constraint_per_heap"
 PROGRAM = """
-import resource
-import keras, numpy as np
+import resource, sys
+import jax, keras, numpy as np
+from keras.src.backend.jax import trainer
 from kzoo import layers
 
-model = keras.Sequential([keras.Input((32, 32, 16)), *(layers.Conv2D(16) for _ in range(12))])
+if sys.argv[1] == "plain":
+    trainer.jit = jax.jit
+model = keras.Sequential([keras.Input((32, 32, 16)), *(layers.Conv2D(16) for _ in range(24))])
 model.compile("sgd", "mse")
-x = np.zeros((128, 32, 32, 16), np.float32)
-model.fit(x, x, batch_size=64, epochs=4, verbose=0)
+x = np.zeros((256, 32, 32, 16), np.float32)
+model.fit(x, x, batch_size=64, epochs=2, verbose=0)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-model.fit(x, x, batch_size=64, epochs=4, verbose=0)
+model.fit(x, x, batch_size=64, epochs=2, verbose=0)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.fixture(autouse=True)
+def compiler():
+    """Has the compiler asked anew what it knows, by each test and by what comes after."""
+    jax_steps._compiler_knows.cache_clear()
+    yield
+    jax_steps._compiler_knows.cache_clear()
+
+
 @pytest.fixture
-def options(monkeypatch):
-    """Has the options asked for anew, by this test and by the next."""
-    fast._step_options.cache_clear()
-    yield fast._step_options
-    fast._step_options.cache_clear()
+def asked(monkeypatch):
+    """The options of what is compiled."""
+    found, compile_ = [], jax.jit
+
+    def jit(*functions, **options):
+        found.append(options.get("compiler_options"))
+        return compile_(*functions, **options)
+
+    monkeypatch.setattr(jax, "jit", jit)
+    return found
 
 
-def page_faults(**environment):
-    names = [name for name in os.environ if name in memory._SETTINGS]
-    clean = {name: value for name, value in os.environ.items() if name not in names}
-    command = [sys.executable, "-c", PROGRAM]
-    return int(subprocess.run(command, env=clean | environment, capture_output=True, text=True, check=True).stdout)
+def page_faults(how):
+    clean = {name: value for name, value in os.environ.items() if name not in memory._SETTINGS}
+    command = [sys.executable, "-c", PROGRAM, how]
+    return int(subprocess.run(command, env=clean, capture_output=True, text=True, check=True).stdout)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator")
 def test_a_step_uses_the_memory_of_the_one_before():
-    assert page_faults() < page_faults(MALLOC_ARENA_MAX="8") / 5  # 8 steps of some 50 MB: 100,000 pages
+    assert page_faults("divided") < page_faults("plain") / 5  # eight steps of 100 MB: 200,000 pages
 
 
-def test_keras_compiles_its_steps_by_these_options(options):
-    assert trainer.jit is fast._jit
-    assert options() == {"xla_multiheap_size_constraint_per_heap": 2**24}
+def test_keras_compiles_its_steps_so():
+    program = "import kzoo, keras.src.backend.jax.trainer as t, kzoo.ops.jax_steps as s; print(t.jit is s.jit)"
+    clean = {name: value for name, value in os.environ.items() if name not in memory._SETTINGS}
+    output = subprocess.run([sys.executable, "-c", program], env=clean, capture_output=True, text=True, check=True)
+    assert output.stdout.strip() == str(platform.libc_ver()[0] == "glibc")
 
 
-def test_gpus_get_no_options(options, monkeypatch):
+@pytest.mark.parametrize(
+    ("size", "expected"), [(10, {OPTION: 2**24}), (5 * 2**20, {OPTION: 5 * 2**22}), (2**24, None)], ids=str
+)
+def test_blocks_are_as_large_as_the_largest_tensor(size, expected, asked):
+    traced = []
+
+    def function(state, x):
+        traced.append(x.shape)
+        return jax.lax.scan(lambda total, _: (total + jnp.sum(jnp.tile(x, size)), None), state, length=2)[0]
+
+    step = jax_steps.jit(function)
+    for _ in range(2):
+        assert step(jnp.zeros(()), np.ones(1, np.float32)) == 2 * size
+    assert asked[-1] == expected
+    assert traced == [(1,)]
+
+
+def test_inputs_of_other_shapes_have_options_of_their_own(asked):
+    step = jax_steps.jit(lambda state, x: jnp.sum(x + state))
+    assert step(1.0, np.ones(3)) == 6
+    assert step(1.0, np.ones(2**25, np.float32)) == 2**26
+    assert step(1.0, np.ones(3)) == 6
+    assert [options for options in asked if options] == [{OPTION: 2**24}] * 2  # the first to see whether it is known
+
+
+def test_a_step_within_another_program_takes_no_options():
+    step = jax_steps.jit(lambda state, x: x * state)
+    assert jax.jit(lambda x: step(2.0, x))(3.0) == 6
+    assert jax.grad(lambda x: step(2.0, x))(3.0) == 2
+
+
+def test_options_that_are_given_stay(asked):
+    jax_steps.jit(lambda state, x: x, compiler_options={OPTION: 5})(1, 2)
+    assert asked == [{OPTION: 5}]
+
+
+def test_what_the_compiler_does_not_know_is_not_asked_for(monkeypatch):
+    monkeypatch.setattr(jax_steps, "_OPTION", "xla_no_such_option")
+    assert jax_steps._memory_options(10) is None
+
+
+def test_gpus_and_users_keep_their_own_way(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", f"--{OPTION}=1000000")
+    assert jax_steps._memory_options(10) is None
+    monkeypatch.delenv("XLA_FLAGS")
+    jax_steps._compiler_knows.cache_clear()
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert options() is None
-
-
-def test_a_compiler_that_does_not_know_an_option_gets_none(options, monkeypatch):
-    def refuse(*_, **__):
-        raise jax.errors.JaxRuntimeError("INVALID_ARGUMENT: No such compile option")
-
-    monkeypatch.setattr(jax, "jit", refuse)
-    assert options() is None
+    assert jax_steps._memory_options(10) is None

@@ -9,10 +9,6 @@ import pytest
 
 from kzoo.ops import memory
 
-SETTINGS = (
-    *("MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_"),
-    *("GLIBC_TUNABLES", "LD_PRELOAD"),
-)
 PROGRAM = """
 import resource, runpy, sys, threading
 import numpy as np
@@ -30,14 +26,14 @@ def page_faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 keep_freed = runpy.run_path(sys.argv[1])["keep_freed"]  # importing kzoo would set up the allocator
-print(keep_freed() if sys.argv[2] == "keep" else False, page_faults())
+print(keep_freed(pools=8) if sys.argv[2] == "keep" else False, page_faults())
 """
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's allocator")
 
 
 def run(what, **environment):
-    clean = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+    clean = {name: value for name, value in os.environ.items() if name not in memory._SETTINGS}
     clean["NUMPY_MADVISE_HUGEPAGE"] = "0"  # or NumPy asks for pages of 2 MB
     command = [sys.executable, "-c", PROGRAM, memory.__file__, what]
     output = subprocess.run(command, env=clean | environment, capture_output=True, text=True, check=True).stdout
@@ -52,7 +48,7 @@ def test_freed_memory_is_used_again_by_other_threads_too():
     assert kept < without / 5
 
 
-@pytest.mark.parametrize("name", ["MALLOC_ARENA_MAX", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES"])
+@pytest.mark.parametrize("name", sorted(set(memory._SETTINGS) - {"LD_PRELOAD"}))
 def test_the_users_own_settings_are_left_alone(name):
     values = {"GLIBC_TUNABLES": "glibc.malloc.check=0"}
     was_set, _ = run("keep", **{name: values.get(name, "65536")})
