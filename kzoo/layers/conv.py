@@ -39,6 +39,8 @@ class Conv2D(QuickLayer):
         - [He et al., 2015](https://arxiv.org/abs/1512.03385), section 3.4
     """
 
+    makes_spare = True
+
     def __init__(
         self,
         filters: int,
@@ -105,6 +107,8 @@ class Conv2DReLU(Conv2D):
     Returns:
         Tensor of shape `(batch, ceil(height / stride), ceil(width / stride), filters)`.
     """
+
+    makes_spare = False  # the gradient of a ReLU is read off its result
 
     def build(self, input_shape: Any) -> None:
         super().build(_first(input_shape))

@@ -36,6 +36,8 @@ class BatchNorm(QuickLayer):
         - [Ioffe & Szegedy, 2015](https://arxiv.org/abs/1502.03167), algorithms 1 and 2
     """
 
+    makes_spare = overwrites = True
+
     def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not 0 <= momentum <= 1:

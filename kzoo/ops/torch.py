@@ -14,7 +14,6 @@ from keras import ops
 from keras.src.backend import get_autocast_scope
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 from torch.nn import functional as F
-from torch.nn.modules.module import _has_any_global_hook
 from torch.utils.weak import WeakIdKeyDictionary
 
 from kzoo.ops import generic, memory, torch_walk
@@ -104,14 +103,16 @@ class _BatchNorm(torch.autograd.Function):
         if x.is_cpu:
             mean, variance = _statistics(x)
             inverse_std = (variance + epsilon).rsqrt()
-            y, *_ = torch.native_batch_norm(images, gamma, beta, mean, variance, False, 0.0, epsilon)
+            y, unused = torch.empty_like(x), x.new_empty(0)  # a tensor of its own, no view: a ReLU may write over it
+            settings = (gamma, beta, mean, variance, False, 0.0, epsilon)
+            torch.native_batch_norm(images, *settings, out=(y.permute(0, 3, 1, 2), unused, unused.clone()))
         else:
             y, mean, inverse_std = torch.native_batch_norm(images, gamma, beta, None, None, True, 0.0, epsilon)
-            variance = (inverse_std.pow(-2) - epsilon).clamp(min=0)
+            y, variance = y.permute(0, 2, 3, 1), (inverse_std.pow(-2) - epsilon).clamp(min=0)
         ctx.save_for_backward(x, gamma, mean, inverse_std)
         ctx.epsilon = epsilon
         ctx.mark_non_differentiable(mean, variance)
-        return y.permute(0, 2, 3, 1), mean, variance
+        return y, mean, variance
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -134,9 +135,10 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def scale_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """Does what `kzoo.ops.generic.scale_shift` does in one pass over `x`."""
+    """Does what `kzoo.ops.generic.scale_shift` does in one pass over `x`, in place as `relu` but for gradients."""
     x, scale, shift = _tensors(x, scale, shift)
-    return torch.addcmul(shift, x, scale)
+    in_place = _is_spare(x) and not _differentiates((x, scale, shift))
+    return torch.addcmul(shift, x, scale, out=x if in_place else None)
 
 
 def normalize(x: Tensor, largest: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -146,6 +148,26 @@ def normalize(x: Tensor, largest: Tensor, mean: Tensor, std: Tensor) -> Tensor:
         return generic.normalize(x, *statistics)
     largest, mean, std = (values.repeat(x.shape[-2]) for values in statistics)
     return x.flatten(-2).div(largest).sub_(mean).div_(std).reshape(x.shape)
+
+
+def add(a: Tensor, b: Tensor) -> Tensor:
+    """Does what `kzoo.ops.generic.add` does, on CPUs in place of one that nobody else reads."""
+    if a.shape == b.shape and a.dtype == b.dtype:
+        if _is_spare(a):
+            return a.add_(b)
+        if _is_spare(b):
+            return b.add_(a)
+    return torch.add(a, b)
+
+
+def relu(x: Tensor) -> Tensor:
+    """Does what `kzoo.ops.generic.relu` does, on CPUs in place where nobody else reads `x`."""
+    return torch.relu_(x) if _is_spare(x) else torch.relu(x)
+
+
+def _is_spare(x: Tensor) -> bool:
+    """Returns whether to write over a tensor. The gradients of what is written over through a view take copies."""
+    return torch_walk.is_spare(x) and x.is_cpu and not (x.requires_grad and x._base is not None)
 
 
 @torch.no_grad()
@@ -173,8 +195,7 @@ def is_prepared(layer: Any, inputs: Any) -> bool:
         )
         and layer.variable_dtype == layer.compute_dtype
         and get_autocast_scope() is None
-        and not (layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
-        and not _has_any_global_hook()
+        and not torch_walk.is_watched(layer)
     )
 
 

@@ -2,15 +2,19 @@
 
 Keras walks the graph of a functional model at every call: it sorts it by depth, looks for each layer's inputs in nested
 structures, and keeps every tensor until the end. Here the walk is planned once, and a tensor is dropped after its last
-reader, so that the next one takes its memory, which the cache still holds.
+reader, so that the next one takes its memory, which the cache still holds. Where a layer of kzoo alone reads what
+another has made, it may write over that.
 """
 
+import collections
 import functools
+import threading
 from typing import Any, NamedTuple
 
 import keras
 import torch
 from keras import tree
+from torch.nn.modules.module import _has_any_global_hook
 
 Tensor = Any
 
@@ -24,6 +28,8 @@ class _Visit(NamedTuple):
     options: dict[str, Any]  # its other arguments
     writes: int
     done: list[int]  # what nobody reads afterwards
+    spare: int  # what is read here alone and made by a layer that does not need it, among the tensors
+    maker: Any  # that layer
 
 
 class _Plan(NamedTuple):
@@ -40,7 +46,8 @@ def _plan(function: Any) -> _Plan:
     graph = function._nodes_by_depth
     unplanned = _Plan(graph, None, [])
     numbers = {id(tensor): i for i, tensor in enumerate(function.inputs)}
-    visits = []
+    visits = list[_Visit]()
+    makers = dict[int, Any]()
     for node in (node for depth in sorted(graph, reverse=True) for node in graph[depth]):
         if node.is_input:
             continue
@@ -53,13 +60,32 @@ def _plan(function: Any) -> _Plan:
             return unplanned
         numbers[id(node.outputs[0])] = number = len(numbers)
         reads = [numbers[id(tensor)] for tensor in tensors]
-        visits.append(_Visit(node.operation, reads, type(first) is list, options, number, []))
+        visits.append(_Visit(node.operation, reads, type(first) is list, options, number, [], 0, None))
+        if getattr(node.operation, "makes_spare", False) and len(reads) == 1 + visits[-1].listed:
+            makers[number] = node.operation
     outputs = [numbers[id(tensor)] for tensor in function.outputs]
     wanted = set(outputs)
     for visit in reversed(visits):
         visit.done.extend(set(visit.reads) - wanted)
         wanted.update(visit.reads)
+    readers = collections.Counter([*(number for visit in visits for number in visit.reads), *outputs])
+    for i, visit in enumerate(visits):
+        spare = [number for number in visit.reads if readers[number] == 1 and number in makers]
+        if spare and getattr(visit.operation, "overwrites", False):
+            visits[i] = visit._replace(spare=spare[0], maker=makers[spare[0]])
     return _Plan(graph, visits, outputs)
+
+
+def is_spare(x: Tensor) -> bool:
+    """Returns whether the layer that is called may write over what it reads: nobody else does."""
+    return x is _spare.tensor
+
+
+class _Spare(threading.local):
+    tensor: Tensor | None = None
+
+
+_spare = _Spare()
 
 
 def _plan_of(function: Any) -> _Plan:
@@ -83,9 +109,11 @@ def _planned(walk: Any) -> Any:
         if plan is None or plan.visits is None:
             return walk(self, inputs, *args, **kwargs)
         values = [*tensors, *([None] * len(plan.visits))]
-        for operation, reads, listed, options, writes, done in plan.visits:
+        for operation, reads, listed, options, writes, done, spare, maker in plan.visits:
             argument = [values[i] for i in reads] if listed else values[reads[0]]
+            _spare.tensor = values[spare] if maker and not (_is_kept(maker) or is_watched(operation)) else None
             y = kwargs["operation_fn"](operation)(argument, **options)
+            _spare.tensor = None
             values[writes] = y if isinstance(y, torch.Tensor) else tree.flatten(y)[0]
             del argument, y
             for i in done:
@@ -93,6 +121,17 @@ def _planned(walk: Any) -> Any:
         return tree.pack_sequence_as(self._outputs_struct, [values[i] for i in plan.outputs])
 
     return run_through_graph
+
+
+def _is_kept(layer: Any) -> bool:
+    """Returns whether anything else than the layer that follows may need what a layer makes."""
+    return layer.activity_regularizer is not None or layer._remat_mode is not None or is_watched(layer)
+
+
+def is_watched(layer: Any) -> bool:
+    """Returns whether PyTorch's hooks want to see the calls of a layer."""
+    hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
+    return any(hooks) or _has_any_global_hook()
 
 
 def install() -> None:

@@ -113,3 +113,139 @@ def test_gradients_are_the_same():
 
     for a, b in zip(gradients(model), gradients(lambda x, **o: by_keras(model, x, **o)), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def pixels(channels=4):
+    return torch.from_numpy(np.random.RandomState(1).standard_normal((2, 3, 3, channels)).astype("float32"))
+
+
+def norm_and_relu(norm=None, relu=None):
+    """Returns a model of a batch normalization and a ReLU, the two, and a place for what the first gives."""
+    norm, relu = norm or kzoo.BatchNorm(), relu or kzoo.ReLU()
+    x = keras.Input((3, 3, 4))
+    return keras.Model(x, relu(norm(x))), norm, relu
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("order", ["classic", "preact", "additive"])
+def test_gradients_are_the_same_to_the_bit(order, training):
+    model = kzoo.resnet(8, input_shape=(16, 16, 3), order=order)
+    slopes = []
+    for call in (model, lambda x, **options: by_keras(model, x, **options)):
+        model.zero_grad()
+        call(torch.from_numpy(IMAGES), training=training).square().sum().backward()
+        slopes.append([weight.value.grad.clone() for weight in model.trainable_weights])
+    for a, b in zip(*slopes, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_relu_takes_the_memory_of_what_it_alone_reads(training, monkeypatch):
+    written = []
+    monkeypatch.setattr(torch, "relu_", lambda x: written.append(x) or x.clamp_(min=0))
+    model, *_ = norm_and_relu()
+    x = pixels()
+    torch.testing.assert_close(model(x, training=training), by_keras(model, x, training=training), rtol=0, atol=0)
+    assert len(written) == 1
+    kzoo.resnet(8, input_shape=(16, 16, 3))(torch.from_numpy(IMAGES), training=training)
+    assert len(written) == 1 + 7  # the stem's, and two a block
+
+
+@torch.no_grad()
+def test_scale_and_shift_take_the_memory_of_a_convolution(monkeypatch):
+    written = []
+    add = torch.addcmul
+    monkeypatch.setattr(torch, "addcmul", lambda *tensors, out: written.append(out) or add(*tensors, out=out))
+    model = kzoo.resnet(8, input_shape=(16, 16, 3))
+    for layer in model.layers:
+        if isinstance(layer, kzoo.BatchNorm):
+            layer.moving_mean.assign(np.random.RandomState(0).rand(*layer.moving_mean.shape))
+    images = torch.from_numpy(IMAGES)
+    torch.testing.assert_close(model(images), by_keras(model, images), rtol=0, atol=0)
+    assert [out is None for out in written] == 7 * [False] + 7 * [True]
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_sums_take_the_memory_of_what_they_alone_read(turn):
+    x, norm, given = keras.Input((3, 3, 4)), kzoo.BatchNorm(), pixels()
+    model = keras.Model(x, kzoo.Add()([x, norm(x)][::turn]))
+    made, call = [], norm.call
+
+    def remember(*arguments, **options):
+        made.append(call(*arguments, **options))
+        return made[-1]
+
+    norm.__dict__["call"] = remember
+    y = model(given, training=True)
+    assert y is made[0]
+    torch.testing.assert_close(y, given + norm(given, training=True), rtol=0, atol=0)
+    torch.testing.assert_close(given, pixels(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(4,), (1, 1, 4)])
+def test_sums_of_other_shapes_stay_sums(shape):
+    x, y = keras.Input((3, 3, 4)), keras.Input(shape)
+    model = keras.Model([x, y], kzoo.Add()([kzoo.BatchNorm()(x), y]))
+    given = [pixels(), torch.ones(2, *shape)]
+    torch.testing.assert_close(model(given), by_keras(model, given), rtol=0, atol=0)
+
+
+def test_relu_leaves_inputs_alone():
+    x, given = pixels(), pixels()
+    for make in (lambda x: kzoo.ReLU()(x), lambda x: kzoo.ReLU()(keras.layers.Identity()(x))):
+        inputs = keras.Input((3, 3, 4))
+        keras.Model(inputs, make(inputs))(x)
+        torch.testing.assert_close(x, given, rtol=0, atol=0)
+
+
+def test_relu_leaves_what_others_read_alone():
+    norm, x, given = kzoo.BatchNorm(), keras.Input((3, 3, 4)), pixels()
+    y = norm(x)
+    expected = norm(given)
+    outputs = keras.Model(x, [kzoo.ReLU()(y), y])(given)
+    torch.testing.assert_close(outputs[1], expected, rtol=0, atol=0)
+    total = keras.Model(x, keras.layers.Subtract()([y, kzoo.ReLU()(y)]))(given)
+    torch.testing.assert_close(total, expected.clamp(max=0), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("watched", ["maker", "reader", "all"])
+def test_relu_leaves_what_a_hook_sees_alone(watched):
+    seen = []
+    model, norm, relu = norm_and_relu()
+
+    def see(module, inputs, output):
+        seen.append({norm: output, relu: inputs[0]}.get(module))
+
+    if watched == "all":
+        handle = torch.nn.modules.module.register_module_forward_hook(see)
+    else:
+        handle = (norm if watched == "maker" else relu).register_forward_hook(see)
+    try:
+        model(pixels())
+    finally:
+        handle.remove()
+    assert min(float(tensor.detach().min()) for tensor in seen if tensor is not None) < 0
+
+
+def test_relu_leaves_what_other_classes_make_alone():
+    class Remembers(kzoo.BatchNorm):
+        def call(self, inputs, training=False):
+            self.__dict__["last"] = super().call(inputs, training=training)
+            return self.last
+
+    model, norm, _ = norm_and_relu(Remembers())
+    model(pixels())
+    assert float(norm.last.detach().min()) < 0
+
+
+def test_a_penalty_on_what_is_normalized_has_its_gradient():
+    model, *_ = norm_and_relu(kzoo.BatchNorm(activity_regularizer=keras.regularizers.L2(0.1)))
+    y = model(pixels(), training=True)
+    (y.sum() + sum(model.losses)).backward()
+
+
+def test_relu_with_other_arguments_keeps_them():
+    model, *_ = norm_and_relu(relu=kzoo.ReLU(max_value=0.5, negative_slope=0.1))
+    y = model(pixels()).detach()
+    assert float(y.max()) == 0.5
+    assert float(y.min()) < 0
