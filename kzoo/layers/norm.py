@@ -36,7 +36,7 @@ class BatchNorm(QuickLayer):
         - [Ioffe & Szegedy, 2015](https://arxiv.org/abs/1502.03167), algorithms 1 and 2
     """
 
-    makes_spare = overwrites = True
+    makes_spare = True
 
     def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs: Any) -> None:
         super().__init__(**kwargs)

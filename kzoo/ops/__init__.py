@@ -18,7 +18,6 @@ from kzoo.ops.generic import dropout_key, dropout_mask
 from kzoo.ops.settings import deterministic, device_kind, device_of, set_precision
 
 __all__ = [
-    "add",
     "batch_norm",
     "conv2d",
     "conv2d_relu",
@@ -30,7 +29,6 @@ __all__ = [
     "gradients",
     "is_prepared",
     "normalize",
-    "relu",
     "scale_shift",
     "set_precision",
     "sgd_step",
@@ -47,8 +45,6 @@ scale_shift: Callable[..., Any] = getattr(_fast, "scale_shift", generic.scale_sh
 normalize: Callable[..., Any] = getattr(
     _fast, "normalize", functools.partial(generic.normalize, divide=getattr(_fast, "divide", generic.divide))
 )
-add: Callable[..., Any] = getattr(_fast, "add", generic.add)
-relu: Callable[..., Any] = getattr(_fast, "relu", generic.relu)
 subsample: Callable[..., Any] = getattr(_fast, "subsample", generic.subsample)
 update_average: Callable[..., None] = getattr(_fast, "update_average", generic.update_average)
 

@@ -107,16 +107,6 @@ def subsample(x: Tensor, stride: int) -> Tensor:
     return x[:, ::stride, ::stride, :]
 
 
-def add(a: Tensor, b: Tensor) -> Tensor:
-    """Returns `a + b`, for a layer that a functional model calls: it may write over what nobody else reads."""
-    return ops.add(a, b)
-
-
-def relu(x: Tensor) -> Tensor:
-    """Returns `max(x, 0)`, for a layer that a functional model calls: it may write over what nobody else reads."""
-    return ops.relu(x)
-
-
 def update_average(average: Any, value: Tensor, momentum: float) -> None:
     """Moves a running average: `average = momentum * average + (1 - momentum) * value`.
 

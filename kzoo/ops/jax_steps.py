@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 from jax import numpy as jnp
+from jax._src import core
 
 from kzoo.ops import memory
 
@@ -30,7 +31,7 @@ def install() -> None:
         return
     with contextlib.suppress(ImportError, AttributeError):
         trainer: Any = importlib.import_module("keras.src.backend.jax.trainer")
-        if trainer.jit is jax.jit:
+        if trainer.jit is jax.jit and hasattr(core, "trace_state_clean"):
             trainer.jit = jit
 
 
@@ -43,9 +44,9 @@ def jit(*functions: Any, **options: Any) -> Any:
 
     @functools.wraps(functions[0])
     def step(*arguments: Any) -> Any:
-        data = jax.tree.leaves(arguments[-1])  # all else has one shape in all calls
-        if any(isinstance(tensor, jax.core.Tracer) for tensor in data):
+        if not core.trace_state_clean():
             return plain(*arguments)  # a part of another program takes no options
+        data = jax.tree.leaves(arguments[-1])  # all else has one shape in all calls
         case = tuple((jnp.shape(tensor), getattr(tensor, "dtype", None)) for tensor in data)
         if case not in compiled:
             chosen = _memory_options(_largest_tensor(plain.trace(*arguments).jaxpr.jaxpr))

@@ -11,18 +11,17 @@ from typing import Any
 import keras
 import torch
 from keras import ops
-from keras.src.backend import get_autocast_scope
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 from torch.nn import functional as F
 from torch.utils.weak import WeakIdKeyDictionary
 
 from kzoo.ops import generic, memory, torch_walk
+from kzoo.ops.torch_walk import is_prepared as is_prepared
 
 Tensor = Any
 
 _ONEDNN = hasattr(torch.ops.mkldnn, "_convolution_pointwise")  # what PyTorch's own compiler fuses convolutions with
 _PACKED: MutableMapping[Tensor, Any] = WeakIdKeyDictionary()  # kernels as oneDNN likes them
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = None) -> Tensor:
@@ -103,9 +102,12 @@ class _BatchNorm(torch.autograd.Function):
         if x.is_cpu:
             mean, variance = _statistics(x)
             inverse_std = (variance + epsilon).rsqrt()
-            y, unused = torch.empty_like(x), x.new_empty(0)  # a tensor of its own, no view: a ReLU may write over it
             settings = (gamma, beta, mean, variance, False, 0.0, epsilon)
-            torch.native_batch_norm(images, *settings, out=(y.permute(0, 3, 1, 2), unused, unused.clone()))
+            if torch.compiler.is_compiling():
+                y = torch.native_batch_norm(images, *settings)[0].permute(0, 2, 3, 1)
+            else:  # a tensor of its own, no view: what reads it may write over it
+                y, unused = torch.empty_like(x), x.new_empty(0)
+                torch.native_batch_norm(images, *settings, out=(y.permute(0, 3, 1, 2), unused, unused.clone()))
         else:
             y, mean, inverse_std = torch.native_batch_norm(images, gamma, beta, None, None, True, 0.0, epsilon)
             y, variance = y.permute(0, 2, 3, 1), (inverse_std.pow(-2) - epsilon).clamp(min=0)
@@ -135,10 +137,9 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def scale_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """Does what `kzoo.ops.generic.scale_shift` does in one pass over `x`, in place as `relu` but for gradients."""
+    """Does what `kzoo.ops.generic.scale_shift` does in one pass over `x`."""
     x, scale, shift = _tensors(x, scale, shift)
-    in_place = _is_spare(x) and not _differentiates((x, scale, shift))
-    return torch.addcmul(shift, x, scale, out=x if in_place else None)
+    return torch.addcmul(shift, x, scale)
 
 
 def normalize(x: Tensor, largest: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -150,26 +151,6 @@ def normalize(x: Tensor, largest: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return x.flatten(-2).div(largest).sub_(mean).div_(std).reshape(x.shape)
 
 
-def add(a: Tensor, b: Tensor) -> Tensor:
-    """Does what `kzoo.ops.generic.add` does, on CPUs in place of one that nobody else reads."""
-    if a.shape == b.shape and a.dtype == b.dtype:
-        if _is_spare(a):
-            return a.add_(b)
-        if _is_spare(b):
-            return b.add_(a)
-    return torch.add(a, b)
-
-
-def relu(x: Tensor) -> Tensor:
-    """Does what `kzoo.ops.generic.relu` does, on CPUs in place where nobody else reads `x`."""
-    return torch.relu_(x) if _is_spare(x) else torch.relu(x)
-
-
-def _is_spare(x: Tensor) -> bool:
-    """Returns whether to write over a tensor. The gradients of what is written over through a view take copies."""
-    return torch_walk.is_spare(x) and x.is_cpu and not (x.requires_grad and x._base is not None)
-
-
 @torch.no_grad()
 def update_average(average: Any, value: Tensor, momentum: float) -> None:
     """Does what `kzoo.ops.generic.update_average` does, in place."""
@@ -177,26 +158,6 @@ def update_average(average: Any, value: Tensor, momentum: float) -> None:
         generic.update_average(average, value, momentum)
     else:
         average.value.mul_(momentum).add_(value, alpha=1 - momentum)
-
-
-def is_prepared(layer: Any, inputs: Any) -> bool:
-    """Does what `kzoo.ops.generic.is_prepared` says: yes to plain, unmasked tensors of the layer's own dtype.
-
-    Not where PyTorch's hooks want to see the call.
-    """
-    dtype = _DTYPES.get(layer.compute_dtype)
-    return (
-        all(
-            type(tensor) is torch.Tensor
-            and tensor.dtype == dtype
-            and not tensor.is_meta
-            and not hasattr(tensor, "_keras_mask")
-            for tensor in (inputs if isinstance(inputs, list) else [inputs])
-        )
-        and layer.variable_dtype == layer.compute_dtype
-        and get_autocast_scope() is None
-        and not torch_walk.is_watched(layer)
-    )
 
 
 @torch.no_grad()

@@ -8,15 +8,17 @@ another has made, it may write over that.
 
 import collections
 import functools
-import threading
 from typing import Any, NamedTuple
 
 import keras
 import torch
 from keras import tree
+from keras.src.backend import get_autocast_scope
 from torch.nn.modules.module import _has_any_global_hook
 
 Tensor = Any
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 class _Visit(NamedTuple):
@@ -71,21 +73,9 @@ def _plan(function: Any) -> _Plan:
     readers = collections.Counter([*(number for visit in visits for number in visit.reads), *outputs])
     for i, visit in enumerate(visits):
         spare = [number for number in visit.reads if readers[number] == 1 and number in makers]
-        if spare and getattr(visit.operation, "overwrites", False):
+        if spare and hasattr(visit.operation, "in_place"):
             visits[i] = visit._replace(spare=spare[0], maker=makers[spare[0]])
     return _Plan(graph, visits, outputs)
-
-
-def is_spare(x: Tensor) -> bool:
-    """Returns whether the layer that is called may write over what it reads: nobody else does."""
-    return x is _spare.tensor
-
-
-class _Spare(threading.local):
-    tensor: Tensor | None = None
-
-
-_spare = _Spare()
 
 
 def _plan_of(function: Any) -> _Plan:
@@ -109,11 +99,13 @@ def _planned(walk: Any) -> Any:
         if plan is None or plan.visits is None:
             return walk(self, inputs, *args, **kwargs)
         values = [*tensors, *([None] * len(plan.visits))]
-        for operation, reads, listed, options, writes, done, spare, maker in plan.visits:
+        writes_over = not _is_traced()
+        for visit in plan.visits:
+            operation, reads, listed, options, writes, done, *_ = visit
             argument = [values[i] for i in reads] if listed else values[reads[0]]
-            _spare.tensor = values[spare] if maker and not (_is_kept(maker) or is_watched(operation)) else None
-            y = kwargs["operation_fn"](operation)(argument, **options)
-            _spare.tensor = None
+            y = _write_over(visit, argument, values[visit.spare]) if writes_over and visit.maker is not None else None
+            if y is None:
+                y = kwargs["operation_fn"](operation)(argument, **options)
             values[writes] = y if isinstance(y, torch.Tensor) else tree.flatten(y)[0]
             del argument, y
             for i in done:
@@ -123,9 +115,48 @@ def _planned(walk: Any) -> Any:
     return run_through_graph
 
 
-def _is_kept(layer: Any) -> bool:
-    """Returns whether anything else than the layer that follows may need what a layer makes."""
-    return layer.activity_regularizer is not None or layer._remat_mode is not None or is_watched(layer)
+def _write_over(visit: _Visit, argument: Any, spare: Tensor) -> Tensor | None:
+    """Returns the result in the memory of what is read here alone, or `None` where anybody might miss that."""
+    operation, maker = visit.operation, visit.maker
+    if not (operation.is_as_defined() and maker.is_as_defined() and is_prepared(operation, argument)):
+        return None
+    if is_watched(maker) or not spare.is_cpu or (spare.requires_grad and spare._base is not None):
+        return None  # the gradients of what is written over through a view take copies
+    if operation.in_place == "relu":
+        return spare.relu_()
+    if operation.in_place == "add" and len(argument) == 2 and argument[0].shape == argument[1].shape:
+        return spare.add_(argument[0] if spare is argument[1] else argument[1])
+    return None
+
+
+def _is_traced() -> bool:
+    """Returns whether PyTorch does something else with operations than compute them."""
+    return (
+        torch.jit.is_tracing()
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._len_torch_function_stack() > 0
+    )
+
+
+def is_prepared(layer: Any, inputs: Any) -> bool:
+    """Does what `kzoo.ops.generic.is_prepared` says: yes to plain, unmasked tensors of the layer's own dtype.
+
+    Not where PyTorch's hooks want to see the call.
+    """
+    dtype = _DTYPES.get(layer.compute_dtype)
+    return (
+        all(
+            type(tensor) is torch.Tensor
+            and tensor.dtype == dtype
+            and not tensor.is_meta
+            and not hasattr(tensor, "_keras_mask")
+            for tensor in (inputs if isinstance(inputs, list) else [inputs])
+        )
+        and layer.variable_dtype == layer.compute_dtype
+        and get_autocast_scope() is None
+        and not is_watched(layer)
+    )
 
 
 def is_watched(layer: Any) -> bool:

@@ -108,7 +108,10 @@ def test_inputs_of_other_shapes_have_options_of_their_own(asked):
 def test_a_step_within_another_program_takes_no_options():
     step = jax_steps.jit(lambda state, x: x * state)
     assert jax.jit(lambda x: step(2.0, x))(3.0) == 6
+    assert jax.jit(lambda state: step(state, 3.0))(2.0) == 6
+    assert jax.jit(lambda: step(2.0, 3.0))() == 6
     assert jax.grad(lambda x: step(2.0, x))(3.0) == 2
+    assert jax.grad(lambda state: step(state, 3.0))(2.0) == 3
 
 
 def test_options_that_are_given_stay(asked):

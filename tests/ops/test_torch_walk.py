@@ -11,6 +11,7 @@ if keras.backend.backend() != "torch":
     pytest.skip("how functional models run on PyTorch", allow_module_level=True)
 
 import torch
+import torch.utils.checkpoint
 
 import kzoo
 from kzoo.ops import torch_walk
@@ -139,45 +140,39 @@ def test_gradients_are_the_same_to_the_bit(order, training):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
+@pytest.fixture
+def written(monkeypatch):
+    """What is written over: which operations, in the order of their calls."""
+    found, write = [], torch_walk._write_over
+
+    def write_over(visit, argument, spare):
+        place = spare.data_ptr()
+        y = write(visit, argument, spare)
+        if y is not None:
+            assert y.data_ptr() == place
+            found.append(visit.operation)
+        return y
+
+    monkeypatch.setattr(torch_walk, "_write_over", write_over)
+    return found
+
+
 @pytest.mark.parametrize("training", [False, True])
-def test_relu_takes_the_memory_of_what_it_alone_reads(training, monkeypatch):
-    written = []
-    monkeypatch.setattr(torch, "relu_", lambda x: written.append(x) or x.clamp_(min=0))
-    model, *_ = norm_and_relu()
+def test_relu_takes_the_memory_of_what_it_alone_reads(training, written):
+    model, _, relu = norm_and_relu()
     x = pixels()
     torch.testing.assert_close(model(x, training=training), by_keras(model, x, training=training), rtol=0, atol=0)
-    assert len(written) == 1
+    assert written == [relu]
     kzoo.resnet(8, input_shape=(16, 16, 3))(torch.from_numpy(IMAGES), training=training)
-    assert len(written) == 1 + 7  # the stem's, and two a block
-
-
-@torch.no_grad()
-def test_scale_and_shift_take_the_memory_of_a_convolution(monkeypatch):
-    written = []
-    add = torch.addcmul
-    monkeypatch.setattr(torch, "addcmul", lambda *tensors, out: written.append(out) or add(*tensors, out=out))
-    model = kzoo.resnet(8, input_shape=(16, 16, 3))
-    for layer in model.layers:
-        if isinstance(layer, kzoo.BatchNorm):
-            layer.moving_mean.assign(np.random.RandomState(0).rand(*layer.moving_mean.shape))
-    images = torch.from_numpy(IMAGES)
-    torch.testing.assert_close(model(images), by_keras(model, images), rtol=0, atol=0)
-    assert [out is None for out in written] == 7 * [False] + 7 * [True]
+    assert len(written) == 1 + 7 + 3  # ReLUs, and the sum of each block
 
 
 @pytest.mark.parametrize("turn", [1, -1])
-def test_sums_take_the_memory_of_what_they_alone_read(turn):
-    x, norm, given = keras.Input((3, 3, 4)), kzoo.BatchNorm(), pixels()
-    model = keras.Model(x, kzoo.Add()([x, norm(x)][::turn]))
-    made, call = [], norm.call
-
-    def remember(*arguments, **options):
-        made.append(call(*arguments, **options))
-        return made[-1]
-
-    norm.__dict__["call"] = remember
+def test_sums_take_the_memory_of_what_they_alone_read(turn, written):
+    x, norm, add, given = keras.Input((3, 3, 4)), kzoo.BatchNorm(), kzoo.Add(), pixels()
+    model = keras.Model(x, add([x, norm(x)][::turn]))
     y = model(given, training=True)
-    assert y is made[0]
+    assert written == [add]
     torch.testing.assert_close(y, given + norm(given, training=True), rtol=0, atol=0)
     torch.testing.assert_close(given, pixels(), rtol=0, atol=0)
 
@@ -186,7 +181,7 @@ def test_sums_take_the_memory_of_what_they_alone_read(turn):
 def test_sums_of_other_shapes_stay_sums(shape):
     x, y = keras.Input((3, 3, 4)), keras.Input(shape)
     model = keras.Model([x, y], kzoo.Add()([kzoo.BatchNorm()(x), y]))
-    given = [pixels(), torch.ones(2, *shape)]
+    given = [torch.randn(3, 3, 3, 4), torch.randn(3, *shape)]  # as many images as rows and columns
     torch.testing.assert_close(model(given), by_keras(model, given), rtol=0, atol=0)
 
 
@@ -225,6 +220,43 @@ def test_relu_leaves_what_a_hook_sees_alone(watched):
     finally:
         handle.remove()
     assert min(float(tensor.detach().min()) for tensor in seen if tensor is not None) < 0
+
+
+@pytest.mark.parametrize("replaced", ["of the maker", "of the reader", "of the reader's class"])
+def test_a_replaced_call_is_called_and_sees_its_own(replaced, monkeypatch):
+    model, norm, relu = norm_and_relu()
+    seen, call = [], norm.call
+
+    def remember(x, training=False):
+        seen.append(call(x, training=training))
+        return seen[-1]
+
+    if replaced == "of the maker":
+        norm.call = remember
+        model(pixels())
+        assert float(seen[0].detach().min()) < 0
+    else:
+        monkeypatch.setattr(relu if replaced == "of the reader" else kzoo.ReLU, "call", lambda *inputs: inputs[-1] * 0)
+        assert float(model(pixels()).detach().abs().max()) == 0
+
+
+@pytest.mark.filterwarnings("ignore")
+@torch.no_grad()
+def test_transformed_and_traced_models_compute_as_ever():
+    model = kzoo.resnet(8, input_shape=(16, 16, 3))
+    x = torch.from_numpy(IMAGES).float()
+    expected = by_keras(model, x)
+    torch.testing.assert_close(torch.func.vmap(lambda image: model(image[None])[0])(x), expected, rtol=1e-4, atol=1e-4)
+    y, slope = torch.func.jvp(model, (x,), (x,))
+    torch.testing.assert_close(y, expected)
+    torch.testing.assert_close(slope, torch.func.jvp(lambda x: by_keras(model, x), (x,), (x,))[1])
+    torch.testing.assert_close(torch.jit.trace(model, x)(x), expected)
+
+
+def test_checkpointed_models_have_their_gradients():
+    model, norm, _ = norm_and_relu()
+    torch.utils.checkpoint.checkpoint(model, pixels(), use_reentrant=False).sum().backward()
+    assert norm.gamma.value.grad is not None
 
 
 def test_relu_leaves_what_other_classes_make_alone():
