@@ -19,6 +19,11 @@ from torch.nn.modules.module import _has_any_global_hook
 Tensor = Any
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
+# Whether there are transforms of `torch.func`, or modes that see each operation. PyTorch has no public names for that.
+_OBSERVERS = [
+    getattr(torch._C, name, None)
+    for name in ("_are_functorch_transforms_active", "_len_torch_dispatch_stack", "_len_torch_function_stack")
+]
 
 
 class _Visit(NamedTuple):
@@ -73,7 +78,7 @@ def _plan(function: Any) -> _Plan:
     readers = collections.Counter([*(number for visit in visits for number in visit.reads), *outputs])
     for i, visit in enumerate(visits):
         spare = [number for number in visit.reads if readers[number] == 1 and number in makers]
-        if spare and hasattr(visit.operation, "in_place"):
+        if spare and getattr(visit.operation, "in_place", None):
             visits[i] = visit._replace(spare=spare[0], maker=makers[spare[0]])
     return _Plan(graph, visits, outputs)
 
@@ -130,13 +135,8 @@ def _write_over(visit: _Visit, argument: Any, spare: Tensor) -> Tensor | None:
 
 
 def _is_traced() -> bool:
-    """Returns whether PyTorch does something else with operations than compute them."""
-    return (
-        torch.jit.is_tracing()
-        or torch._C._are_functorch_transforms_active()
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._len_torch_function_stack() > 0
-    )
+    """Returns whether PyTorch does, or may do, something else with operations than compute them."""
+    return torch.jit.is_tracing() or any(observes is None or observes() for observes in _OBSERVERS)
 
 
 def is_prepared(layer: Any, inputs: Any) -> bool:

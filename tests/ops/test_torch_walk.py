@@ -167,6 +167,14 @@ def test_relu_takes_the_memory_of_what_it_alone_reads(training, written):
     assert len(written) == 1 + 7 + 3  # ReLUs, and the sum of each block
 
 
+def test_nothing_is_written_over_where_pytorch_does_not_tell_who_observes(written, monkeypatch):
+    model, _, relu = norm_and_relu()
+    model(pixels())
+    monkeypatch.setattr(torch_walk, "_OBSERVERS", [None])
+    model(pixels())
+    assert written == [relu]
+
+
 @pytest.mark.parametrize("turn", [1, -1])
 def test_sums_take_the_memory_of_what_they_alone_read(turn, written):
     x, norm, add, given = keras.Input((3, 3, 4)), kzoo.BatchNorm(), kzoo.Add(), pixels()
