@@ -50,5 +50,5 @@ update_average: Callable[..., None] = getattr(_fast, "update_average", generic.u
 
 is_prepared: Callable[..., bool] = getattr(_fast, "is_prepared", generic.is_prepared)
 
-# Steps all weights of an optimizer at once. None where a step for each weight costs nothing more.
-sgd_step: Callable[..., None] | None = getattr(_fast, "sgd_step", None)
+# Steps all weights of an optimizer, and returns whether it did. `None` where Keras's own way costs nothing more.
+sgd_step: Callable[..., bool] | None = getattr(_fast, "sgd_step", None)

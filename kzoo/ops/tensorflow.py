@@ -7,8 +7,10 @@ padding (`padding=[[0, 0], [1, 1], ...]`) makes the gradients several times slow
 import contextlib
 import functools
 import importlib
+from collections.abc import Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops, tree
@@ -65,9 +67,12 @@ def _place_by_place_batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: 
     On CPUs the fused operation adds up all values of a channel one by one. Of images with an even background that
     loses four digits of float32.
     """
-    places = tf.reshape(x, [tf.shape(x)[0], 1, 1, -1])
-    ones = tf.ones_like(places[0, 0, 0])
-    _, means, variances = _fused_batch_norm(places, ones, tf.zeros_like(ones), epsilon)
+    image = x.shape[1:]
+    size = image.num_elements() if image.is_fully_defined() else tf.reduce_prod(tf.shape(x)[1:])
+    # Of the two variances that come back the one for the gradient is biased on CPUs, as all are here.
+    _, _, _, means, variances, _ = tf.raw_ops.FusedBatchNormV3(
+        x=tf.reshape(x, [-1, 1, 1, size]), scale=tf.ones([size]), offset=tf.zeros([size]), mean=[], variance=[]
+    )
     means, variances = (tf.reshape(tensor, [-1, x.shape[-1]]) for tensor in (means, variances))
     mean = tf.stop_gradient(tf.reduce_mean(means, 0))
     variance = tf.stop_gradient(tf.reduce_mean(variances + tf.square(means - mean), 0))
@@ -88,6 +93,46 @@ def _place_by_place_batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: 
         return y, gradient
 
     return normalize(x, gamma, beta), mean, variance
+
+
+def sgd_step(
+    weights: Sequence[Any],
+    velocities: Sequence[Any],
+    gradients: Sequence[Tensor],
+    rate: Tensor,
+    *,
+    momentum: float,
+    nesterov: bool,
+    decay: Sequence[float],
+) -> bool:
+    """Moves each weight by a step of `kzoo.SGD` in one operation.
+
+    Args:
+        weights: Sequence of Keras variables, changed in place.
+        velocities: Sequence of Keras variables shaped as `weights`, changed in place.
+        gradients: Sequence of tensors shaped as `weights`.
+        rate: Scalar tensor.
+        momentum: Float.
+        nesterov: Boolean.
+        decay: Sequence of floats, the weight decay of each weight.
+
+    Returns:
+        Whether it did. Weights in several places, and gradients of a few rows of a weight, are for others.
+    """
+    if tf.distribute.has_strategy() or any(isinstance(gradient, tf.IndexedSlices) for gradient in gradients):
+        return False
+    for weight, velocity, gradient, amount in zip(weights, velocities, gradients, decay, strict=True):
+        value = weight.value if isinstance(weight, keras.Variable) else weight
+        slope = tf.cast(gradient, value.dtype)
+        tf.raw_ops.ResourceApplyMomentum(
+            var=value.handle,
+            accum=velocity.value.handle,
+            lr=tf.cast(rate, value.dtype),
+            grad=slope + amount * value if amount else slope,
+            momentum=tf.constant(momentum, value.dtype),
+            use_nesterov=nesterov,
+        )
+    return True
 
 
 def _prepare_pipelines() -> None:

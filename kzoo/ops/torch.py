@@ -170,7 +170,7 @@ def sgd_step(
     momentum: float,
     nesterov: bool,
     decay: Sequence[float],
-) -> None:
+) -> bool:
     """Moves all weights by a step of `kzoo.SGD`, a few operations over all of them instead of some for each.
 
     The rate stays a tensor: reading its value would wait for the GPU.
@@ -183,6 +183,9 @@ def sgd_step(
         momentum: Float.
         nesterov: Boolean.
         decay: Sequence of floats, the weight decay of each weight.
+
+    Returns:
+        True: it always does.
     """
     values = [weight.value for weight in weights]
     moving = [velocity.value for velocity in velocities]
@@ -196,6 +199,7 @@ def sgd_step(
     torch._foreach_add_(moving, slopes)
     steps = torch._foreach_add(slopes, moving, alpha=momentum) if nesterov else moving
     torch._foreach_sub_(values, torch._foreach_mul(steps, ops.convert_to_tensor(rate).to(values[0].dtype)))
+    return True
 
 
 memory.keep_freed()

@@ -70,11 +70,8 @@ class SGD(keras.optimizers.Optimizer):
         """Leaves out Keras's decoupled decay; `update_step` has the coupled one."""
 
     def _backend_update_step(self, grads: Any, trainable_variables: list[Any], learning_rate: Any) -> None:
-        """Steps all weights at once where the backend is faster that way, else one by one as Keras does."""
-        if ops.sgd_step is None:
-            super()._backend_update_step(grads, trainable_variables, learning_rate)
-            return
-        ops.sgd_step(
+        """Steps all weights by fewer operations where the backend has them, else one by one as Keras does."""
+        done = ops.sgd_step and ops.sgd_step(
             trainable_variables,
             [self.velocities[self._get_variable_index(variable)] for variable in trainable_variables],
             grads,
@@ -83,6 +80,8 @@ class SGD(keras.optimizers.Optimizer):
             nesterov=self.nesterov,
             decay=[self.weight_decay if self.decays(variable) else 0.0 for variable in trainable_variables],
         )
+        if not done:
+            super()._backend_update_step(grads, trainable_variables, learning_rate)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         rate = keras.ops.cast(learning_rate, variable.dtype)

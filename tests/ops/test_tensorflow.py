@@ -71,3 +71,43 @@ def test_it_is_done_once():
     before = keras.src.trainers.data_adapters.ArrayDataAdapter.get_tf_dataset
     _prepare_pipelines()
     assert keras.src.trainers.data_adapters.ArrayDataAdapter.get_tf_dataset is before
+
+
+def steps_of_sgd():
+    keras.utils.set_random_seed(0)
+    embedding = keras.layers.Embedding(8, 3)
+    model = keras.Sequential([keras.Input((2,), dtype="int32"), embedding, keras.layers.Flatten()])
+    model.compile(kzoo.SGD(0.1, 0.9, nesterov=True, weight_decay=0.1), "mse")
+    model.fit(np.array([[0, 1], [1, 5]] * 3), np.ones((6, 6)), batch_size=2, shuffle=False, verbose=0)
+    return model.get_weights()
+
+
+def steps_of_sgd_one_by_one(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(kzoo.ops, "sgd_step", None)
+        return steps_of_sgd()
+
+
+def test_sgd_takes_gradients_of_a_few_rows(monkeypatch):
+    np.testing.assert_allclose(steps_of_sgd(), steps_of_sgd_one_by_one(monkeypatch), rtol=1e-6)
+
+
+def test_sgd_trains_weights_that_a_strategy_places(monkeypatch):
+    import tensorflow as tf
+
+    expected = steps_of_sgd_one_by_one(monkeypatch)
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        np.testing.assert_allclose(steps_of_sgd(), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(None, None, 3), (None, 6, 3), (5, 6, 3)])
+def test_batch_norm_takes_images_of_any_size(shape):
+    import tensorflow as tf
+
+    x = np.random.RandomState(0).normal(3, 2, (4, 5, 6, 3)).astype("float32")
+    signature = [tf.TensorSpec((None, *shape)), tf.TensorSpec(3), tf.TensorSpec(3)]
+    traced = tf.function(lambda *tensors: kzoo.ops.batch_norm(*tensors, 1e-5), input_signature=signature)
+    y, mean, variance = traced(x, np.ones(3, "float32"), np.zeros(3, "float32"))
+    np.testing.assert_allclose(mean, x.mean((0, 1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(variance, x.var((0, 1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(y, (x - mean) / np.sqrt(variance + 1e-5), atol=1e-5)
