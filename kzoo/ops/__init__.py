@@ -47,8 +47,6 @@ normalize: Callable[..., Any] = getattr(
 )
 subsample: Callable[..., Any] = getattr(_fast, "subsample", generic.subsample)
 update_average: Callable[..., None] = getattr(_fast, "update_average", generic.update_average)
+sgd_step: Callable[..., bool] = getattr(_fast, "sgd_step", generic.sgd_step)
 
 is_prepared: Callable[..., bool] = getattr(_fast, "is_prepared", generic.is_prepared)
-
-# Steps all weights of an optimizer, and returns whether it did. `None` where Keras's own way costs nothing more.
-sgd_step: Callable[..., bool] | None = getattr(_fast, "sgd_step", None)

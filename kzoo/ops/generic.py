@@ -1,7 +1,7 @@
 """The operations written in `keras.ops`: the definition that every fast path is tested against."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras import ops
@@ -116,6 +116,33 @@ def update_average(average: Any, value: Tensor, momentum: float) -> None:
         momentum: Float in [0, 1], what the average keeps.
     """
     average.assign(average * momentum + ops.stop_gradient(value) * (1 - momentum))
+
+
+def sgd_step(
+    weights: Sequence[Any],
+    velocities: Sequence[Any],
+    gradients: Sequence[Tensor],
+    rate: Tensor,
+    *,
+    momentum: float,
+    nesterov: bool,
+    decay: Sequence[float],
+) -> bool:
+    """Moves all weights by a step of `kzoo.SGD`, where that is faster than weight by weight; here it is not.
+
+    Args:
+        weights: Sequence of variables, Keras's or the backend's, changed in place.
+        velocities: Sequence of Keras variables shaped as `weights`, changed in place.
+        gradients: Sequence of tensors shaped as `weights`.
+        rate: Scalar tensor.
+        momentum: Float.
+        nesterov: Boolean.
+        decay: Sequence of floats, the weight decay of each weight.
+
+    Returns:
+        Whether it moved them. If not, nothing has changed.
+    """
+    return False
 
 
 def is_prepared(layer: Any, inputs: Any) -> bool:

@@ -116,19 +116,9 @@ def sgd_step(
     nesterov: bool,
     decay: Sequence[float],
 ) -> bool:
-    """Moves each weight by a step of `kzoo.SGD` in one operation.
+    """Does what `kzoo.ops.generic.sgd_step` says, by one operation a weight.
 
-    Args:
-        weights: Sequence of Keras variables, changed in place.
-        velocities: Sequence of Keras variables shaped as `weights`, changed in place.
-        gradients: Sequence of tensors shaped as `weights`.
-        rate: Scalar tensor.
-        momentum: Float.
-        nesterov: Boolean.
-        decay: Sequence of floats, the weight decay of each weight.
-
-    Returns:
-        Whether it did. Weights in several places, and gradients of a few rows of a weight, are for others.
+    Not for weights in several places, nor for gradients of a few rows of a weight.
     """
     if tf.distribute.has_strategy() or any(isinstance(gradient, tf.IndexedSlices) for gradient in gradients):
         return False

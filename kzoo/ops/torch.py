@@ -171,21 +171,9 @@ def sgd_step(
     nesterov: bool,
     decay: Sequence[float],
 ) -> bool:
-    """Moves all weights by a step of `kzoo.SGD`, a few operations over all of them instead of some for each.
+    """Does what `kzoo.ops.generic.sgd_step` says, by a few operations over all weights instead of some for each.
 
     The rate stays a tensor: reading its value would wait for the GPU.
-
-    Args:
-        weights: Sequence of Keras variables, changed in place.
-        velocities: Sequence of Keras variables shaped as `weights`, changed in place.
-        gradients: Sequence of tensors shaped as `weights`.
-        rate: Scalar tensor.
-        momentum: Float.
-        nesterov: Boolean.
-        decay: Sequence of floats, the weight decay of each weight.
-
-    Returns:
-        True: it always does.
     """
     values = [weight.value for weight in weights]
     moving = [velocity.value for velocity in velocities]

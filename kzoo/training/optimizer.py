@@ -71,7 +71,7 @@ class SGD(keras.optimizers.Optimizer):
 
     def _backend_update_step(self, grads: Any, trainable_variables: list[Any], learning_rate: Any) -> None:
         """Steps all weights by fewer operations where the backend has them, else one by one as Keras does."""
-        done = ops.sgd_step and ops.sgd_step(
+        done = ops.sgd_step(
             trainable_variables,
             [self.velocities[self._get_variable_index(variable)] for variable in trainable_variables],
             grads,
