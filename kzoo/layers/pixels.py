@@ -7,6 +7,7 @@ import keras
 
 from kzoo import ops
 from kzoo.layers.conv import channels_of
+from kzoo.layers.quick import QuickLayer
 
 # Of the 50,000 training images of CIFAR-10, for networks that have not seen their own data yet.
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
@@ -14,7 +15,7 @@ CIFAR10_STD = (0.2470, 0.2435, 0.2616)
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class PixelNormalization(keras.layers.Layer):
+class PixelNormalization(QuickLayer):
     """Maps pixels in [0, 255] to `(pixel / 255 - mean) / std`, channel by channel.
 
     It computes in float32 whatever the precision of the network behind it: that is what PyTorch's data pipelines do,

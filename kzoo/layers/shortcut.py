@@ -45,10 +45,10 @@ class ZeroPadShortcut(QuickLayer):
             raise ValueError(
                 f"`filters` must be at least the input's channels, {input_shape[-1]}. Received: filters={self.filters}."
             )
-        self._padding = [[0, 0], [0, 0], [0, 0], [extra // 2, extra - extra // 2]]
+        self._padding = (extra // 2, extra - extra // 2)
 
     def call(self, inputs: Any) -> Any:
-        return keras.ops.pad(ops.subsample(inputs, self.stride), self._padding)
+        return ops.pad_channels(ops.subsample(inputs, self.stride), *self._padding)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         batch, height, width, _ = input_shape

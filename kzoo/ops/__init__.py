@@ -29,6 +29,7 @@ __all__ = [
     "gradients",
     "is_prepared",
     "normalize",
+    "pad_channels",
     "scale_shift",
     "set_precision",
     "sgd_step",
@@ -46,6 +47,7 @@ normalize: Callable[..., Any] = getattr(
     _fast, "normalize", functools.partial(generic.normalize, divide=getattr(_fast, "divide", generic.divide))
 )
 subsample: Callable[..., Any] = getattr(_fast, "subsample", generic.subsample)
+pad_channels: Callable[..., Any] = getattr(_fast, "pad_channels", generic.pad_channels)
 update_average: Callable[..., None] = getattr(_fast, "update_average", generic.update_average)
 sgd_step: Callable[..., bool] = getattr(_fast, "sgd_step", generic.sgd_step)
 

@@ -107,6 +107,20 @@ def subsample(x: Tensor, stride: int) -> Tensor:
     return x[:, ::stride, ::stride, :]
 
 
+def pad_channels(x: Tensor, before: int, after: int) -> Tensor:
+    """Adds channels of zeros at both ends.
+
+    Args:
+        x: Tensor of shape `(batch, height, width, channels)`.
+        before: Integer, how many come first.
+        after: Integer, how many come last.
+
+    Returns:
+        Tensor of shape `(batch, height, width, before + channels + after)`.
+    """
+    return ops.pad(x, [[0, 0], [0, 0], [0, 0], [before, after]])
+
+
 def update_average(average: Any, value: Tensor, momentum: float) -> None:
     """Moves a running average: `average = momentum * average + (1 - momentum) * value`.
 

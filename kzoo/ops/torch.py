@@ -15,7 +15,7 @@ from keras.src.backend.common.stateless_scope import in_stateless_scope
 from torch.nn import functional as F
 from torch.utils.weak import WeakIdKeyDictionary
 
-from kzoo.ops import generic, memory, torch_walk
+from kzoo.ops import generic, memory, torch_steps, torch_walk
 from kzoo.ops.torch_walk import is_prepared as is_prepared
 
 Tensor = Any
@@ -151,6 +151,11 @@ def normalize(x: Tensor, largest: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return x.flatten(-2).div(largest).sub_(mean).div_(std).reshape(x.shape)
 
 
+def pad_channels(x: Tensor, before: int, after: int) -> Tensor:
+    """Does what `kzoo.ops.generic.pad_channels` does, without what Keras prepares for any padding: 80 us."""
+    return F.pad(*_tensors(x), (before, after))
+
+
 @torch.no_grad()
 def update_average(average: Any, value: Tensor, momentum: float) -> None:
     """Does what `kzoo.ops.generic.update_average` does, in place."""
@@ -192,3 +197,4 @@ def sgd_step(
 
 memory.keep_freed()
 torch_walk.install()
+torch_steps.install()
