@@ -76,6 +76,12 @@ class Batches(keras.utils.PyDataset):
         whole, rest = divmod(len(self.split), self.batch_size)
         return whole if whole and self.drop_remainder else whole + (rest > 0)
 
+    @property
+    def fixed_batch_size(self) -> int | None:
+        """Number of images in each batch, or `None` where the last one has fewer."""
+        whole, rest = divmod(len(self.split), self.batch_size)
+        return self.batch_size if whole and (self.drop_remainder or not rest) else None
+
     def start_at(self, epoch: int, batch: int = 0) -> None:
         """Moves to a batch of an epoch: item 0 is now that batch, and the length what remains of the epoch.
 
@@ -130,7 +136,7 @@ class Batches(keras.utils.PyDataset):
         ahead, self._ahead = self._ahead, None
         wanted = self._identity(epoch, index)
         batch = ahead[1].result() if ahead and ahead[0] == wanted else self.batch(epoch, index)
-        if index + 1 < self.batches_per_epoch:
+        if index + 1 < self.batches_per_epoch and self.batch_size > 1:  # one takes less than to hand it over
             self._helper = self._helper or ThreadPoolExecutor(max_workers=1, thread_name_prefix="kzoo-batches")
             following = self._helper.submit(self.batch, epoch, index + 1)
             self._ahead = (self._identity(epoch, index + 1), following)

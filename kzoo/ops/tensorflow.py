@@ -1,36 +1,62 @@
 """Fast paths on TensorFlow.
 
 Measured on CPUs with oneDNN: a separate padding costs a pass over memory that `SAME` saves at stride 1, and explicit
-padding (`padding=[[0, 0], [1, 1], ...]`) makes the gradients several times slower, since oneDNN does not take them.
+padding (`padding=[[0, 0], [1, 1], ...]`) makes the gradients several times slower, since oneDNN does not take them. For
+a few small images the calls of oneDNN take longest; they go other ways, if their number is known as a graph is made.
 """
 
-import contextlib
-import functools
-import importlib
 from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
-from keras import ops, tree
-from keras.src.trainers.data_adapters.array_slicing import convert_to_sliceable
+from keras import ops
 
-from kzoo.ops import generic
+from kzoo.ops import generic, tensorflow_batches
 from kzoo.ops.settings import device_kind
 
 Tensor = Any
 
-# Keras has no public name for them. Where one is not found it is left as it is, and slow.
-_ADAPTERS = (("array_data_adapter", "ArrayDataAdapter"), ("py_dataset_adapter", "PyDatasetAdapter"))
+_SMALL = 2**16  # elements of a tensor, up to which the passes over it take less than calling oneDNN
+
+
+def _is_small(x: Tensor) -> bool:
+    return x.shape.is_fully_defined() and 0 < x.shape.num_elements() <= _SMALL
 
 
 def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = None) -> Tensor:
     """Does what `kzoo.ops.generic.conv2d` does, with the bias where graph optimizers look for it."""
-    x, kernel = ops.convert_to_tensor(x), ops.convert_to_tensor(kernel)
-    # At stride 1 SAME pads an odd kernel as much on every side.
-    y = tf.nn.conv2d(x, kernel, 1, "SAME") if stride == 1 else generic.conv2d(x, kernel, stride)
+    x, kernel = (tf.convert_to_tensor(ops.convert_to_tensor(tensor)) for tensor in (x, kernel))
+    pad = kernel.shape[0] // 2
+    is_small = _is_small(x) and device_kind() == "cpu"
+    if is_small and stride > 1:
+        y = tf.nn.conv2d(x, kernel, stride, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
+    elif is_small and pad < 2 and bias is None:
+        y = _small_conv2d(x, kernel)
+    elif stride == 1:
+        y = tf.nn.conv2d(x, kernel, 1, "SAME")  # which pads an odd kernel as much on every side
+    else:
+        y = generic.conv2d(x, kernel, stride)
     return y if bias is None else tf.nn.bias_add(y, ops.convert_to_tensor(bias))
+
+
+@tf.custom_gradient
+def _small_conv2d(x: Tensor, kernel: Tensor) -> tuple[Tensor, Any]:
+    """Convolves at stride 1; the kernel's gradient is a matrix product for each of its places."""
+    height, width, channels, filters = kernel.shape
+
+    def gradient(slope: Tensor) -> tuple[Tensor, Tensor]:
+        by_x = tf.nn.conv2d_transpose(slope, kernel, tf.shape(x), 1, "SAME")
+        padded = tf.pad(x, [[0, 0], [height // 2] * 2, [width // 2] * 2, [0, 0]])
+        slopes = tf.reshape(slope, [-1, filters])
+        by_place = [
+            tf.matmul(tf.reshape(padded[:, i : i + x.shape[1], j : j + x.shape[2]], [-1, channels]), slopes, True)
+            for i in range(height)
+            for j in range(width)
+        ]
+        return by_x, tf.reshape(tf.stack(by_place), kernel.shape)
+
+    return tf.nn.conv2d(x, kernel, 1, "SAME"), gradient
 
 
 def subsample(x: Tensor, stride: int) -> Tensor:
@@ -60,7 +86,9 @@ def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[
     x, gamma, beta = (tf.convert_to_tensor(ops.convert_to_tensor(tensor)) for tensor in (x, gamma, beta))
     if x.dtype != tf.float32:
         return generic.batch_norm(x, gamma, beta, epsilon)
-    return (_fused_batch_norm if device_kind() == "gpu" else _place_by_place_batch_norm)(x, gamma, beta, epsilon)
+    if device_kind() == "gpu":
+        return _fused_batch_norm(x, gamma, beta, epsilon)
+    return (_plain_batch_norm if _is_small(x) else _place_by_place_batch_norm)(x, gamma, beta, epsilon)
 
 
 def _fused_batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -106,6 +134,31 @@ def _place_by_place_batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: 
     return normalize(x, gamma, beta), mean, variance
 
 
+def _plain_batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Goes element by element, and adds up column by column for precision, as above."""
+    mean = tf.stop_gradient(_mean(x))
+    variance = tf.stop_gradient(_mean(tf.square(x - mean)))
+    inverse_std = tf.math.rsqrt(variance + epsilon)
+
+    @tf.custom_gradient
+    def normalize(x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Any]:
+        centred, scale = x - mean, gamma * inverse_std
+
+        def gradient(slope: Tensor) -> tuple[Tensor, ...]:
+            shift_slope, scale_slope = _mean(slope), _mean(slope * centred) * inverse_std
+            by_x = scale * (slope - shift_slope - centred * (scale_slope * inverse_std))
+            count = x.shape.num_elements() // x.shape[-1]
+            return by_x, scale_slope * count, shift_slope * count
+
+        return centred * scale + beta, gradient
+
+    return normalize(x, gamma, beta), mean, variance
+
+
+def _mean(x: Tensor) -> Tensor:
+    return tf.reduce_mean(tf.reduce_mean(x, (0, 1)), 0)
+
+
 def sgd_step(
     weights: Sequence[Any],
     velocities: Sequence[Any],
@@ -136,45 +189,4 @@ def sgd_step(
     return True
 
 
-def _prepare_pipelines() -> None:
-    """Lets Keras make its own pipelines without tuning, from now on; datasets that a user makes stay as they are.
-
-    tf.data tunes pipelines from a thread that sleeps 10 ms, 20 ms, 40 ms and so on, and TensorFlow 2.21 waits for its
-    last sleep where an iterator ends: epochs of 1.7 s took 2.6 s. Keras turns that off where it prefetches by itself
-    (`PyDataset(workers=2)`), and leaves it on for arrays and a `PyDataset` of one worker, with nothing in them to tune.
-    """
-    for module, name in _ADAPTERS:
-        with contextlib.suppress(ImportError, AttributeError):
-            adapter = getattr(importlib.import_module(f"keras.src.trainers.data_adapters.{module}"), name)
-            if not hasattr(adapter.get_tf_dataset, "__wrapped__"):
-                adapter.get_tf_dataset = _prepared(adapter.get_tf_dataset)
-
-
-def _prepared(make: Any) -> Any:
-    @functools.wraps(make)
-    def get_tf_dataset(self: Any) -> Any:
-        options = tf.data.Options()
-        options.autotune.enabled = False
-        dataset = _slices(self) if getattr(self, "_shuffle", True) is False else None
-        return (make(self) if dataset is None else dataset).with_options(options)
-
-    return get_tf_dataset
-
-
-def _slices(adapter: Any) -> Any:
-    """Returns the batches of arrays in their order, or `None` where there are others than dense ones.
-
-    Keras traces a graph of functions for it, also where nothing is shuffled: 60 ms for each `predict` of any length.
-    """
-    inputs = tree.lists_to_tuples(convert_to_sliceable(adapter._inputs, target_backend="tensorflow"))
-    if not all(isinstance(array, np.ndarray | tf.Tensor) for array in tree.flatten(inputs)):
-        return None
-    options = tf.data.Options()
-    options.experimental_optimization.apply_default_optimizations = False
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    batches = tf.data.Dataset.from_tensor_slices(inputs).batch(adapter._batch_size).with_options(options)
-    # A batch takes 0.1 ms. On CPUs a thread that prepares it meanwhile keeps a core from the network for longer.
-    return batches.prefetch(2) if device_kind() == "gpu" else batches
-
-
-_prepare_pipelines()
+tensorflow_batches.install()

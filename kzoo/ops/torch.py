@@ -15,7 +15,7 @@ from keras.src.backend.common.stateless_scope import in_stateless_scope
 from torch.nn import functional as F
 from torch.utils.weak import WeakIdKeyDictionary
 
-from kzoo.ops import generic, memory, torch_steps, torch_walk
+from kzoo.ops import generic, memory, torch_batches, torch_walk
 from kzoo.ops.torch_walk import is_prepared as is_prepared
 
 Tensor = Any
@@ -197,4 +197,4 @@ def sgd_step(
 
 memory.keep_freed()
 torch_walk.install()
-torch_steps.install()
+torch_batches.install()

@@ -65,11 +65,73 @@ def test_arrays_in_order_need_no_functions():
     assert dataset.element_spec.shape == (None, 8, 8, 3)  # one graph for a last batch of any size
 
 
+MANY = np.random.RandomState(0).randint(0, 256, (105, 8, 8, 3)).astype("uint8")
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "drop_remainder", "size"),
+    [(1, False, 1), (7, False, 7), (35, False, 35), (8, True, 8), (8, False, None)],
+)
+@pytest.mark.parametrize("first", [0, 1])
+def test_batches_of_one_size_come_with_it(batch_size, drop_remainder, size, first):
+    options = {"batch_size": batch_size, "drop_remainder": drop_remainder, "shuffle": True}
+    batches = kzoo.Batches(kzoo.Split(MANY, np.arange(105)), 105, **options)
+    batches.start_at(2, first)
+    dataset = dataset_of(batches)
+    images, labels = dataset.element_spec
+    assert (images.shape, labels.shape) == ((size, 8, 8, 3), (size, 105))
+    for _ in range(2):  # an epoch each
+        served = list(dataset.as_numpy_iterator())
+        assert len(served) == len(batches)
+        for i, pair in enumerate(served):
+            for array, expected in zip(pair, batches.batch(2, first + i), strict=True):
+                np.testing.assert_array_equal(array, expected, strict=True)
+
+
+@pytest.mark.parametrize("options", [{"shuffle": True}, {"class_weight": {0: 1.0, 1: 2.0}}])
+def test_batches_that_keras_changes_are_those_of_keras(options):
+    batches = kzoo.Batches(kzoo.Split(IMAGES[:4], LABELS[:4]), 2, batch_size=2)
+    images, *_ = dataset_of(batches, **options).element_spec
+    assert images.shape[0] is None
+
+
+def test_a_batch_that_fails_says_why():
+    import tensorflow as tf
+
+    class Failing(kzoo.Batches):
+        def batch(self, epoch, index):
+            if index == 3:
+                raise ValueError("image 3 is broken")
+            return super().batch(epoch, index)
+
+    dataset = dataset_of(Failing(kzoo.Split(IMAGES, LABELS), 2, batch_size=1))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="image 3 is broken"):
+        list(dataset)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_batches_of_one_size_train_under_a_strategy(batch_size):
+    import tensorflow as tf
+
+    def trained():
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        model.compile(kzoo.SGD(0.001), "mse")
+        batches = kzoo.Batches(kzoo.Split(IMAGES[:4], LABELS[:4]), 2, batch_size=batch_size)
+        model.fit(batches, shuffle=False, epochs=2, verbose=0)
+        return model.get_weights()
+
+    expected = trained()
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        for weight, other in zip(trained(), expected, strict=True):
+            np.testing.assert_allclose(weight, other, rtol=1e-6)
+
+
 def test_it_is_done_once():
-    from kzoo.ops.tensorflow import _prepare_pipelines
+    from kzoo.ops import tensorflow_batches
 
     before = keras.src.trainers.data_adapters.ArrayDataAdapter.get_tf_dataset
-    _prepare_pipelines()
+    tensorflow_batches.install()
     assert keras.src.trainers.data_adapters.ArrayDataAdapter.get_tf_dataset is before
 
 

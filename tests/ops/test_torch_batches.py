@@ -33,7 +33,7 @@ def tensor(array):
     ],
 )
 def test_batches_of_arrays_in_order_are_those_of_keras(data, options):
-    from kzoo.ops.torch_steps import ArrayBatches
+    from kzoo.ops.torch_batches import ArrayBatches
 
     adapter = adapter_of(*data, shuffle=False, **options)
     own = adapter.get_torch_dataloader()
@@ -73,10 +73,10 @@ def test_a_layer_that_writes_into_its_input_leaves_the_array_alone(own):
 
 
 def test_it_is_done_once():
-    from kzoo.ops import torch_steps
+    from kzoo.ops import torch_batches
 
     before = type(adapter_of(IMAGES)).get_torch_dataloader
-    torch_steps.install()
+    torch_batches.install()
     assert type(adapter_of(IMAGES)).get_torch_dataloader is before
 
 
