@@ -19,7 +19,7 @@ from kzoo.ops import memory
 
 _OPTION = "xla_multiheap_size_constraint_per_heap"
 _BLOCK = 2**24  # bytes
-_POOLS = 8  # each thread that runs steps may have one: more would keep the memory of more steps
+_POOLS = 16  # each thread that runs steps may have one. With 8 single images take 5 % longer, more keep more memory
 
 
 def install() -> None:
