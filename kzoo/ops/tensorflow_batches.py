@@ -64,7 +64,7 @@ def _slices(adapter: Any) -> Any:
 
 
 def _groups(adapter: Any) -> Any:
-    """Returns the batches of a `PyDataset` that says they have one size, or `None` if Keras is to change them.
+    """Returns the batches of a `PyDataset` that says they have one size, or `None` where they are Keras's to make.
 
     A graph for batches of a known size has operations for that size. And where batches are small Python makes several
     at once: tf.data takes 1 ms to call it, a tenth of a step at batch 1.
@@ -76,6 +76,8 @@ def _groups(adapter: Any) -> Any:
     together = max(1, _IMAGES_TOGETHER // size)
     count = len(batches)
     first = batches[0]
+    if not isinstance(first, tuple) or not all(isinstance(array, np.ndarray) for array in first):
+        return None
 
     def group(number: Any) -> Any:
         if together == 1:

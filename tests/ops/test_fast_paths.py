@@ -195,6 +195,14 @@ def test_subsample_takes_other_dtypes_and_no_images(images, dtype):
     np.testing.assert_array_equal(ops.convert_to_numpy(ops.cast(y, "float32")), x[:, ::2, ::2])
 
 
+@pytest.mark.parametrize("images", [0, 2])
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (1, 2)])
+def test_pad_channels_adds_zeros(images, before, after):
+    x = draw(images, 3, 4, 2)
+    y = ops.convert_to_numpy(kzoo.ops.pad_channels(ops.convert_to_tensor(x, "float32"), before, after))
+    np.testing.assert_array_equal(y, np.pad(np.float32(x), [(0, 0)] * 3 + [(before, after)]))
+
+
 @pytest.mark.parametrize("shape", [(2, 5, 4, 3), (1, 1, 1, 1), (3, 2), (0, 4, 4, 3)])
 def test_normalize_rounds_as_its_definition(shape):
     x = np.float32(np.random.RandomState(0).randint(0, 256, shape))

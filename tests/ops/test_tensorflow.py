@@ -95,6 +95,16 @@ def test_batches_that_keras_changes_are_those_of_keras(options):
     assert images.shape[0] is None
 
 
+def test_batches_of_other_things_than_arrays_are_those_of_keras():
+    class Named(kzoo.Batches):
+        def __getitem__(self, index):
+            images, labels = super().__getitem__(index)
+            return {"image": images}, labels
+
+    images, _ = dataset_of(Named(kzoo.Split(IMAGES[:4], LABELS[:4]), 2, batch_size=2)).element_spec
+    assert images["image"].shape == (None, 8, 8, 3)
+
+
 def test_a_batch_that_fails_says_why():
     import tensorflow as tf
 
