@@ -78,9 +78,10 @@ class Batches(keras.utils.PyDataset):
 
     @property
     def fixed_batch_size(self) -> int | None:
-        """Number of images in each batch, or `None` where the last one has fewer."""
+        """Number of images in each batch, or `None` where the last one has fewer, and for subclasses."""
         whole, rest = divmod(len(self.split), self.batch_size)
-        return self.batch_size if whole and (self.drop_remainder or not rest) else None
+        same = type(self) is Batches and whole and (self.drop_remainder or not rest)
+        return self.batch_size if same else None
 
     def start_at(self, epoch: int, batch: int = 0) -> None:
         """Moves to a batch of an epoch: item 0 is now that batch, and the length what remains of the epoch.

@@ -136,23 +136,28 @@ def _place_by_place_batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: 
 
 def _plain_batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
     """Goes element by element, and adds up column by column for precision, as above."""
-    mean = tf.stop_gradient(_mean(x))
-    variance = tf.stop_gradient(_mean(tf.square(x - mean)))
-    inverse_std = tf.math.rsqrt(variance + epsilon)
+
+    def statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        mean = _mean(x)
+        centred = x - mean
+        return centred, mean, _mean(tf.square(centred))
 
     @tf.custom_gradient
     def normalize(x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Any]:
-        centred, scale = x - mean, gamma * inverse_std
+        centred, mean, variance = statistics(x)
 
-        def gradient(slope: Tensor) -> tuple[Tensor, ...]:
+        def gradient(slope: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
+            centred, _, variance = statistics(x)  # once more, for gradients of this; graphs compute them once
+            inverse_std = tf.math.rsqrt(variance + epsilon)
             shift_slope, scale_slope = _mean(slope), _mean(slope * centred) * inverse_std
-            by_x = scale * (slope - shift_slope - centred * (scale_slope * inverse_std))
+            by_x = gamma * inverse_std * (slope - shift_slope - centred * (scale_slope * inverse_std))
             count = x.shape.num_elements() // x.shape[-1]
             return by_x, scale_slope * count, shift_slope * count
 
-        return centred * scale + beta, gradient
+        return (centred * (gamma * tf.math.rsqrt(variance + epsilon)) + beta, mean, variance), gradient
 
-    return normalize(x, gamma, beta), mean, variance
+    y, mean, variance = normalize(x, gamma, beta)
+    return y, tf.stop_gradient(mean), tf.stop_gradient(variance)
 
 
 def _mean(x: Tensor) -> Tensor:

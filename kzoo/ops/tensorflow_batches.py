@@ -12,10 +12,6 @@ from keras.src.trainers.data_adapters.array_slicing import convert_to_sliceable
 
 from kzoo.ops.settings import device_kind
 
-Tensor = Any
-
-_IMAGES_TOGETHER = 32  # how many Python makes at a time for smaller batches
-
 # Keras has no public name for them. Where one is not found it is left as it is, and slow.
 _ADAPTERS = (("array_data_adapter", "ArrayDataAdapter"), ("py_dataset_adapter", "PyDatasetAdapter"))
 
@@ -39,7 +35,10 @@ def _prepared(make: Any) -> Any:
     def get_tf_dataset(self: Any) -> Any:
         options = tf.data.Options()
         options.autotune.enabled = False
-        dataset = _groups(self) if hasattr(self, "py_dataset") else _slices(self)
+        if hasattr(self, "py_dataset"):
+            _tell_size(self)
+            return make(self).with_options(options)
+        dataset = _slices(self)
         return (make(self) if dataset is None else dataset).with_options(options)
 
     return get_tf_dataset
@@ -63,33 +62,8 @@ def _slices(adapter: Any) -> Any:
     return batches.prefetch(2) if device_kind() == "gpu" else batches
 
 
-def _groups(adapter: Any) -> Any:
-    """Returns the batches of a `PyDataset` that says they have one size, or `None` where they are Keras's to make.
-
-    A graph for batches of a known size has operations for that size. And where batches are small Python makes several
-    at once: tf.data takes 1 ms to call it, a tenth of a step at batch 1.
-    """
+def _tell_size(adapter: Any) -> None:
+    """Lets batches that have one size come with it: operations can be chosen for that size then."""
     batches = adapter.py_dataset
-    size = getattr(batches, "fixed_batch_size", None)
-    if size is None or adapter.shuffle or adapter.enqueuer is not None or adapter.class_weight is not None:
-        return None
-    together = max(1, _IMAGES_TOGETHER // size)
-    count = len(batches)
-    first = batches[0]
-    if not isinstance(first, tuple) or not all(isinstance(array, np.ndarray) for array in first):
-        return None
-
-    def group(number: Any) -> Any:
-        if together == 1:
-            return batches[int(number)]
-        chosen = range(int(number) * together, min((int(number) + 1) * together, count))
-        return [np.stack(arrays) for arrays in zip(*(batches[i] for i in chosen), strict=True)]
-
-    @tf.autograph.experimental.do_not_convert
-    def tensors(number: Tensor) -> Any:
-        made = tf.numpy_function(group, [number], [array.dtype for array in first])
-        shapes = ((None, *array.shape) if together > 1 else array.shape for array in first)
-        return tuple(tf.ensure_shape(tensor, shape) for tensor, shape in zip(made, shapes, strict=True))
-
-    dataset = tf.data.Dataset.range(-(-count // together)).map(tensors).prefetch(1)
-    return dataset.unbatch() if together > 1 else dataset
+    if getattr(batches, "fixed_batch_size", None) and adapter.class_weight is None and not adapter._output_signature:
+        adapter._output_signature = tuple(tf.TensorSpec(array.shape, array.dtype) for array in batches[0])

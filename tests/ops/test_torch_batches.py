@@ -27,6 +27,7 @@ def tensor(array):
         ((IMAGES,), {}),
         ((tensor(IMAGES), LABELS), {}) if keras.backend.backend() == "torch" else ((IMAGES, LABELS), {}),
         ((IMAGES[:, ::-1, ::-2],), {}),
+        ((IMAGES.transpose(0, 3, 1, 2),), {}),
         (({"a": IMAGES, "b": [IMAGES, IMAGES.astype("float64")]}, LABELS), {}),
         ((IMAGES, LABELS), {"class_weight": {0: 1.0, 1: 2.0}}),
         (([IMAGES, None], LABELS, LABELS.astype("float32")), {}),
@@ -43,7 +44,22 @@ def test_batches_of_arrays_in_order_are_those_of_keras(data, options):
     for a, b in zip(own, theirs, strict=True):
         keras.tree.assert_same_structure(a, b)
         for x, y in zip(keras.tree.flatten(a), keras.tree.flatten(b), strict=True):
-            assert (x is y is None) or (x.dtype == y.dtype and (x == y).all())
+            assert (x is y is None) or (x.dtype == y.dtype and x.stride() == y.stride() and (x == y).all())
+
+
+def test_later_random_numbers_are_those_of_keras():
+    import torch
+
+    adapter = adapter_of(IMAGES, shuffle=False)
+    loaders = adapter.get_torch_dataloader(), type(adapter).get_torch_dataloader.__wrapped__(adapter)
+    drawn = []
+    for loader in loaders:
+        torch.manual_seed(0)
+        batches = iter(loader)
+        drawn.append(torch.rand(1))
+        list(batches)
+        drawn.append(torch.rand(1))
+    assert drawn[:2] == drawn[2:]
 
 
 @pytest.mark.parametrize("shuffle", [True, "batch"])
