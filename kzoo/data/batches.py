@@ -20,7 +20,8 @@ class Batches(keras.utils.PyDataset):
 
     Training can therefore start at any batch of any epoch, on any backend, and see what an uninterrupted run sees.
     `fit` must be told the epoch: call `start_at(epoch)` from a callback's `on_epoch_begin`. Pass `shuffle=False` to
-    `fit`; the order is drawn here. While a batch is in use, the next one is prepared in a thread.
+    `fit`; the order is drawn here. While a batch is in use, the next is prepared in a thread
+    (unless they are single images).
 
     Args:
         split: `Split` to serve.
