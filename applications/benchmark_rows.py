@@ -1,10 +1,8 @@
-"""Compares what `benchmark.py` measured, and shows it."""
+"""Compares what `benchmark.py` measured, and prints it."""
 
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 PASSES = 3  # of a training step: forward, to the inputs, to the kernels
@@ -32,19 +30,6 @@ def ratio(values: Sequence[float], others: Sequence[float]) -> dict[str, float]:
     ratios = np.array(values) / np.array(others)
     medians = np.median(np.random.RandomState(0).choice(ratios, (10_000, len(ratios))), axis=1)
     return {"median": float(np.median(ratios)), "at_least": float(np.percentile(medians, 5))}
-
-
-def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Draws medians as bars and the spread over the rounds as lines."""
-    names = ["depth {}, batch {}, {}: {}".format(*row["case"]) for row in rows]
-    spread = [[abs(f(r["images_per_second"]) - r["median"]) for r in rows] for f in (min, max)]
-    figure, axes = plt.subplots(figsize=(9, 1 + 0.3 * len(rows)), layout="constrained")
-    colors = {"pytorch": "C1", "kzoo": "C0", "keras": "C7"}
-    bars = [colors[r["case"][-1].split()[0]] for r in rows]
-    axes.barh(names, [r["median"] for r in rows], xerr=spread, color=bars)
-    axes.invert_yaxis()
-    axes.set_xlabel("images a second")
-    figure.savefig(path, dpi=120)
 
 
 def line(row: dict[str, Any], limit: float) -> str:

@@ -2,20 +2,55 @@
 
 A process a library, so that none profits or suffers from what another sets up: kzoo on a Keras backend, a network of
 plain `keras.layers` on it, or one of plain `torch.nn`. kzoo leaves its weights in a file, from which the others start.
+Here are both ends of the pipe: `Worker` is what `benchmark.py` holds, `main` runs in the other process.
 """
 
 import importlib
 import json
+import os
 import resource
+import subprocess
 import sys
 import time
 from typing import Any
 
 import numpy as np
+from benchmark_rows import SLOW_KERAS
 
 CLASSES = 10
 SGD: dict[str, Any] = {"learning_rate": 0.05, "momentum": 0.9, "weight_decay": 1e-4}
 MODULES = {"kzoo": "benchmark_kzoo", "keras": "benchmark_keras", "pytorch": "benchmark_twin"}
+
+
+class Worker:
+    """A process that holds the networks of one library on one backend; it inherits the environment."""
+
+    def __init__(self, backend: str, library: str, python: str, arguments: list[Any], threads: int) -> None:
+        limits = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "MKL_NUM_THREADS")
+        settings = dict.fromkeys(limits, str(threads)) | {"KERAS_BACKEND": backend, "PYTHONSAFEPATH": ""}
+        settings["TF_ENABLE_ONEDNN_OPTS"] = "0" if library == SLOW_KERAS else "1"
+        self.process = subprocess.Popen(
+            [python, __file__, library.split()[0], *map(str, arguments)],
+            env=os.environ | settings,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.ready = self.answer()
+
+    def ask(self, mode: str, steps: int) -> Any:
+        """Returns a measurement over that many batches."""
+        assert self.process.stdin
+        print(json.dumps([mode, steps]), file=self.process.stdin, flush=True)
+        return self.answer()
+
+    def answer(self) -> Any:
+        """Reads the next answer."""
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit("A worker ended early; its own error is above.")
+        return json.loads(line)
 
 
 def main() -> None:

@@ -1,13 +1,25 @@
 """Learning curves as pictures."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Rows = Sequence[Mapping[str, float]]
+
+_FEW_EPOCHS = 30  # so many have a marker each
+_LEAST_SPAN = 0.01  # of an axis, relative to its values: below it a curve is flat
 
 
 def plot_history(rows: Rows, path: str | Path, title: str) -> None:
     """Draws loss, accuracy and learning rate over the epochs of one run, with the epoch of the lowest validation loss.
+
+    What is missing or not finite is left out.
 
     Args:
         rows: Rows of a run's history.
@@ -16,56 +28,119 @@ def plot_history(rows: Rows, path: str | Path, title: str) -> None:
     """
     from matplotlib.figure import Figure
 
-    epochs = [row["epoch"] for row in rows]
-    best = min(rows, key=lambda row: row["val_loss"])["epoch"]
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    figure = Figure(figsize=(12, 4), layout="constrained")
     figure.suptitle(title)
     axes = figure.subplots(1, 3)
-    marker = "o" if len(rows) == 1 else None
     for axis, metric in zip(axes[:2], ("loss", "accuracy"), strict=True):
-        axis.plot(epochs, [row[metric] for row in rows], label="train", marker=marker)
-        axis.plot(epochs, [row[f"val_{metric}"] for row in rows], label="validation", marker=marker)
-        axis.axvline(best, color="grey", linestyle=":", label=f"lowest validation loss, epoch {best:.0f}")
-        axis.set_ylabel("loss (nats)" if metric == "loss" else metric)
-    axes[0].set_yscale("log")
-    axes[0].legend()
-    axes[2].plot(epochs, [row["learning_rate"] for row in rows], color="C2", marker=marker)
-    axes[2].set_ylabel("learning rate")
-    _finish(figure, axes, path)
+        _draw(axis, rows, metric, label="training", color="C0")
+        _draw(axis, rows, f"val_{metric}", label="validation", color="C1")
+    _draw(axes[2], rows, "learning_rate", color="C2")
+    losses = dict(zip(_column(rows, "epoch"), _column(rows, "val_loss"), strict=True))
+    best = min((epoch for epoch in losses if math.isfinite(losses[epoch])), key=losses.__getitem__, default=None)
+    if best is not None and len(rows) > 1:
+        for axis in axes[:2]:
+            axis.axvline(best, color="grey", linestyle=":", label=f"lowest validation loss, epoch {best:.0f}")
+    _scale_epochs(axes, rows)
+    _scale_metrics(*axes[:2])
+    _scale(axes[2], "learning rate", zero=True)
+    handles = {handle.get_label(): handle for axis in axes[:2] for handle in axis.get_legend_handles_labels()[0]}
+    figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=3, frameon=False)
+    figure.savefig(path, dpi=120)
 
 
 def plot_comparison(runs: Mapping[str, Rows], path: str | Path) -> None:
-    """Draws validation loss and accuracy of several runs over each other.
+    """Draws loss and accuracy of several runs over each other, validation as a line and training dashed.
+
+    What is missing or not finite is left out.
 
     Args:
         runs: Name of each run to the rows of its history.
         path: Path of the PNG to write.
     """
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    handles = [Line2D([], [], color=f"C{i}", linewidth=3, label=name) for i, name in enumerate(runs)]
+    handles += [Line2D([], [], color="black", label="validation")]
+    handles += [Line2D([], [], color="black", linestyle="--", alpha=0.5, label="training")]
+    columns = max(1, 110 // (max(len(str(handle.get_label())) for handle in handles) + 6))
+    figure = Figure(figsize=(10, 3.8 + 0.2 * math.ceil(len(handles) / columns)), layout="constrained")
     axes = figure.subplots(1, 2)
     for axis, metric in zip(axes, ("loss", "accuracy"), strict=True):
-        for colour, (name, rows) in enumerate(runs.items()):
-            epochs = [row["epoch"] for row in rows]
-            marker = "o" if len(rows) == 1 else None
-            axis.plot(epochs, [row[f"val_{metric}"] for row in rows], f"C{colour}", label=name, marker=marker)
-            axis.plot(epochs, [row[metric] for row in rows], f"C{colour}", linestyle="--", alpha=0.5)
-        axis.set_ylabel("loss (nats)" if metric == "loss" else metric)
-    axes[0].set_yscale("log")
-    axes[0].legend(title="validation; training dashed")
-    _finish(figure, axes, path)
+        for i, rows in enumerate(runs.values()):
+            _draw(axis, rows, f"val_{metric}", color=f"C{i}")
+            _draw(axis, rows, metric, color=f"C{i}", linestyle="--", alpha=0.5)
+    _scale_epochs(axes, [row for rows in runs.values() for row in rows])
+    _scale_metrics(*axes)
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), frameon=False)
+    figure.savefig(path, dpi=120)
 
 
-def _finish(figure: object, axes: Sequence[object], path: str | Path) -> None:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+def _column(rows: Rows, name: str) -> list[float]:
+    """Returns a column; `nan` stands for what is missing or not finite."""
+    values = (row.get(name) for row in rows)
+    return [value if value is not None and math.isfinite(value) else math.nan for value in values]
+
+
+def _draw(axis: "Axes", rows: Rows, column: str, **style: Any) -> None:
+    values = _column(rows, column)
+    marker = {"marker": "o", "markersize": 4} if len(rows) <= _FEW_EPOCHS else {}
+    if not all(map(math.isnan, values)):
+        axis.plot(_column(rows, "epoch"), values, **marker, **style)
+
+
+def _scale_epochs(axes: Iterable["Axes"], rows: Rows) -> None:
+    """Gives all the same epochs, with whole numbers at the ticks and space at the ends."""
     from matplotlib.ticker import MaxNLocator
 
+    epochs = _column(rows, "epoch")
+    first, last = min(epochs, default=1), max(epochs, default=1)
+    space = max(0.5, 0.03 * (last - first))
     for axis in axes:
-        assert isinstance(axis, Axes)
         axis.set_xlabel("epoch")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set_xlim(first - space, last + space)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
         axis.grid(alpha=0.3)
-    assert isinstance(figure, Figure)
-    figure.savefig(path, dpi=120)
+
+
+def _scale_metrics(loss: "Axes", accuracy: "Axes") -> None:
+    """Makes the axis of the losses logarithmic, where they are positive, with plain numbers at the ticks."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+    _scale(loss, "loss (nats)")
+    _scale(accuracy, "accuracy")
+    low, high = loss.dataLim.minposy, loss.dataLim.y1
+    if not 0 < low <= high < math.inf:
+        return
+    loss.set_yscale("log", nonpositive="mask")
+    space = max((high / low) ** 0.05, 1 + _LEAST_SPAN / 2)
+    loss.set_ylim(low / space, high * space)
+    if high / low < 8:
+        loss.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    else:
+        loss.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 1000 else (1,)))
+    loss.yaxis.set_minor_locator(NullLocator())
+    loss.yaxis.set_major_formatter(_plain)
+
+
+def _scale(axis: "Axes", label: str, zero: bool = False) -> None:
+    """Makes room around the curves, and around 0 too if asked to, with plain numbers at the ticks."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_ylabel(label)
+    axis.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    axis.yaxis.set_major_formatter(_plain)
+    low, high = axis.dataLim.intervaly
+    if low > high:  # nothing is drawn
+        axis.set_yticks([])
+        return
+    low = min(low, 0) if zero else low
+    space = max(0.05 * (high - low), _LEAST_SPAN / 2 * abs(high)) or 0.5
+    axis.set_ylim(low - space, high + space)
+
+
+def _plain(value: float, _: int | None = None) -> str:
+    """Returns a tick's number as people write it, without powers of ten unless it is huge or tiny."""
+    if value and not 1e-6 <= abs(value) < 1e7:
+        return f"{value:.3g}"
+    return np.format_float_positional(float(f"{value:.6g}") + 0.0, trim="-")
