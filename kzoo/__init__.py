@@ -1,14 +1,20 @@
 """kzoo: the CIFAR ResNets for Keras 3, the same on TensorFlow, JAX and PyTorch."""
 
-from kzoo.backend import check_backend
+from kzoo.environment import check_backend
 
 check_backend()
 
+from kzoo.acceleration import process
+
+if process.is_asked_for():
+    process.tune()
+
+from kzoo.acceleration.registry import acceleration_report
 from kzoo.blocks import residual_block, residual_stage
 from kzoo.data import Augmentation, Batches, Dataset, Split, load_dataset, prepare_dataset
 from kzoo.evaluation import Evaluation, evaluate
 from kzoo.experiment import evaluate_saved, train
-from kzoo.export import Exported, export, export_saved, fold_batch_norm
+from kzoo.export import Exported, export_model, export_saved, fold_batch_norm
 from kzoo.initializers import HeNormal
 from kzoo.layers import (
     Add,
@@ -23,34 +29,17 @@ from kzoo.layers import (
 )
 from kzoo.models import (
     Description,
+    Model,
     create_model,
     describe,
     fetch_weights,
     import_checkpoint,
     list_models,
-    plain20,
-    plain32,
-    plain44,
-    plain56,
-    plain110,
     resnet,
-    resnet20,
-    resnet20_v2,
-    resnet32,
-    resnet32_v2,
-    resnet44,
-    resnet44_v2,
-    resnet56,
-    resnet56_v2,
-    resnet110,
-    resnet110_v2,
-    resnet1202,
-    resnet1202_v2,
     wide_resnet,
-    wide_resnet16_4,
-    wide_resnet28_10,
 )
-from kzoo.ops import deterministic, set_precision
+from kzoo.models.named import *  # noqa: F403
+from kzoo.ops import deterministic, precision, set_precision
 from kzoo.serving import serve
 from kzoo.training import SGD, Prediction, Recipe, Run, StepSchedule, fit, predict_files, recipe, set_pixel_statistics
 from kzoo.weights import (
@@ -81,6 +70,7 @@ __all__ = [
     "Evaluation",
     "Exported",
     "HeNormal",
+    "Model",
     "PixelNormalization",
     "Prediction",
     "ReLU",
@@ -91,6 +81,7 @@ __all__ = [
     "StepSchedule",
     "WeightsEntry",
     "ZeroPadShortcut",
+    "acceleration_report",
     "add_weights",
     "cached_weights",
     "create_model",
@@ -99,7 +90,7 @@ __all__ = [
     "deterministic",
     "evaluate",
     "evaluate_saved",
-    "export",
+    "export_model",
     "export_saved",
     "fetch_weights",
     "fit",
@@ -110,29 +101,13 @@ __all__ = [
     "load_dataset",
     "load_torch_checkpoint",
     "load_weights",
-    "plain20",
-    "plain32",
-    "plain44",
-    "plain56",
-    "plain110",
+    "precision",
     "predict_files",
     "prepare_dataset",
     "recipe",
     "residual_block",
     "residual_stage",
     "resnet",
-    "resnet20",
-    "resnet20_v2",
-    "resnet32",
-    "resnet32_v2",
-    "resnet44",
-    "resnet44_v2",
-    "resnet56",
-    "resnet56_v2",
-    "resnet110",
-    "resnet110_v2",
-    "resnet1202",
-    "resnet1202_v2",
     "save_weights",
     "serve",
     "set_pixel_statistics",
@@ -140,6 +115,5 @@ __all__ = [
     "train",
     "weights_info",
     "wide_resnet",
-    "wide_resnet16_4",
-    "wide_resnet28_10",
+    *list_models(),
 ]

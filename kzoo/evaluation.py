@@ -36,10 +36,27 @@ def gives_logits(model: keras.Model) -> bool:
     return getattr(activation, "__name__", None) != "softmax" and not isinstance(model.layers[-1], keras.layers.Softmax)
 
 
+def as_logits(model: keras.Model, outputs: Any, ops: Any = np) -> Any:
+    """Returns what a model predicted as logits: of a softmax's probabilities the logarithms.
+
+    A probability of 0 counts as the least normal float32, some 1e-38, so that its logarithm is finite.
+
+    Args:
+        model: A classifier, ending in logits or in a softmax.
+        outputs: What it predicted, an array or a tensor.
+        ops: Module with `log` and `maximum` for that kind: `numpy`, or `keras.ops` for tensors. Defaults to `numpy`.
+
+    Returns:
+        Shaped as `outputs`, of the same dtype.
+    """
+    return outputs if gives_logits(model) else ops.log(ops.maximum(outputs, float(np.finfo(np.float32).tiny)))
+
+
 def even_batch_size(images: int, largest: int = 256) -> int:
     """Returns the largest batch size that leaves no smaller batch behind, or `largest` where only tiny ones do not.
 
-    A last batch of another size would make JAX compile a model anew.
+    A last batch of another size would make JAX compile a model anew. This is for batches that carry labels, whose
+    losses count; where images alone go in, `predict_in_whole_batches` repeats some.
 
     Args:
         images: Integer, how many images there are.
@@ -47,6 +64,22 @@ def even_batch_size(images: int, largest: int = 256) -> int:
     """
     even = next(size for size in range(min(images, largest), 0, -1) if images % size == 0)
     return even if even >= min(images, 16) else largest
+
+
+def predict_in_whole_batches(model: keras.Model, images: npt.NDArray[Any], batch_size: int) -> npt.NDArray[Any]:
+    """Predicts images in batches of one size: some images fill up the last one, and their answers are left out.
+
+    Args:
+        model: A `keras.Model` of images.
+        images: Array of shape `(images, height, width, channels)`.
+        batch_size: Integer, or the number of images if that is less.
+
+    Returns:
+        What the model answers to each image.
+    """
+    batch_size = min(batch_size, len(images))
+    filled = np.concatenate([images, images[: -len(images) % batch_size]])
+    return np.asarray(model.predict(filled, batch_size=batch_size, verbose=0))[: len(images)]
 
 
 def log_probabilities(model: keras.Model, images: npt.NDArray[Any], batch_size: int = 256) -> npt.NDArray[np.float64]:
@@ -60,14 +93,9 @@ def log_probabilities(model: keras.Model, images: npt.NDArray[Any], batch_size: 
     Returns:
         Array of shape `(images, classes)`, in float64.
     """
-    batch_size = min(batch_size, len(images))
-    # Whole batches: JAX would compile the model anew for what is left.
-    filled = np.concatenate([images, images[: -len(images) % batch_size]])
-    outputs = np.asarray(model.predict(filled, batch_size=batch_size, verbose=0), np.float64)[: len(images)]
-    if not gives_logits(model):
-        outputs = np.log(np.maximum(outputs, np.finfo(np.float32).tiny))
-    outputs -= outputs.max(axis=1, keepdims=True)
-    return outputs - np.log(np.exp(outputs).sum(axis=1, keepdims=True))
+    logits = as_logits(model, predict_in_whole_batches(model, images, batch_size).astype(np.float64))
+    logits -= logits.max(axis=1, keepdims=True)
+    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
 
 
 def evaluate(

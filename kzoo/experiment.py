@@ -8,7 +8,7 @@ from kzoo.data import Dataset
 from kzoo.evaluation import Evaluation
 from kzoo.evaluation import evaluate as evaluate_model
 from kzoo.models import create_model
-from kzoo.ops import set_precision
+from kzoo.ops import precision
 from kzoo.training import Recipe, Run, fit, set_pixel_statistics
 from kzoo.training import recipe as named_recipe
 
@@ -24,6 +24,8 @@ def train(
     **arguments: Any,
 ) -> Run:
     """Builds a new model for a dataset in the recipe's precision, fits its input normalization, and trains it.
+
+    The precision of the process is afterwards what it was before.
 
     Args:
         model: Name of a model, one of `kzoo.list_models()`.
@@ -42,10 +44,10 @@ def train(
         FileExistsError: If `run_dir` has content.
     """
     recipe = named_recipe(recipe) if isinstance(recipe, str) else recipe
-    set_precision(recipe.precision)
-    built = create_model(model, input_shape=dataset.image_shape, classes=dataset.classes, seed=seed, **arguments)
-    set_pixel_statistics(built, dataset, recipe)
-    return fit(built, dataset, recipe, seed=seed, run_dir=run_dir, verbose=verbose)
+    with precision(recipe.precision):
+        built = create_model(model, input_shape=dataset.image_shape, classes=dataset.classes, seed=seed, **arguments)
+        set_pixel_statistics(built, dataset, recipe)
+        return fit(built, dataset, recipe, seed=seed, run_dir=run_dir, verbose=verbose)
 
 
 def evaluate_saved(
@@ -75,7 +77,6 @@ def evaluate_saved(
         raise ValueError(f"`split` must be 'train', 'validation' or 'test'. Received: split={split!r}.")
     if run is not None and model is None and weights is None:
         opened = Run(run)
-        set_precision(opened.config["recipe"]["precision"])
         dataset = dataset or opened.load_dataset()
         built = opened.load_model()
     elif run is None and model is not None and weights is not None and dataset is not None:

@@ -6,7 +6,7 @@ import sys
 import keras
 import pytest
 
-from kzoo import doctor, machine
+from kzoo import doctor, environment
 
 HEALTHY = {
     "backend": {
@@ -40,7 +40,8 @@ HEALTHY = {
         "dtypes": ["float32"],
         "image_data_format": "channels_last",
     },
-    "environment": {},
+    "environment": {"KZOO_TUNE_PROCESS": "1"},
+    "acceleration": [{"name": "one", "active": True, "reason": None}],
 }
 
 
@@ -103,7 +104,10 @@ def test_doctor_finds_no_problem_in_a_good_neighbour_of_one(changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"backend.onednn": False}, "TF_ENABLE_ONEDNN_OPTS=1"),
+        ({"backend.name": "tensorflow", "environment": {}}, "TensorFlow leaves oneDNN off on this processor in scripts"),
+        ({"backend.name": "jax", "environment": {}}, "JAX trains in a quarter less time"),
+        ({"backend.name": "torch", "environment": {}}, "PyTorch trains some 2 % faster"),
+        ({"acceleration": [{"name": "one", "reason": "KZOO_ACCELERATION=off"}]}, "KZOO_ACCELERATION=off turns off all"),
         ({"backend.threads": 8}, "torch uses 8 threads on 4 usable cores: set OMP_NUM_THREADS=4"),
         ({"backend.threads": 1, "environment.OMP_NUM_THREADS": "1"}, "OMP_NUM_THREADS=1 leaves most of the 4 usable"),
         ({"cpu.memory_available_gib": 1.4}, "Only 1.4 GiB of memory are free"),
@@ -117,8 +121,8 @@ def test_doctor_names_the_one_setting_that_would_be_faster(changes, message):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"backend.onednn": True},
-        {"backend.onednn": False, "cpu.architecture": "arm64"},
+        {"backend.name": "tensorflow", "environment": {}, "cpu.avx512_vnni": True},  # where oneDNN is on by itself
+        {"backend.name": "jax", "environment": {}, "devices": [{"kind": "gpu", "name": "some GPU"}]},
         {"backend.threads": 2, "environment.OMP_NUM_THREADS": "2"},  # one a physical core
     ],
 )
@@ -144,7 +148,7 @@ def test_diagnose_sees_the_settings_of_keras():
 
 def test_diagnose_sees_a_requirement_that_is_not_met(monkeypatch):
     # What happens where the torch extra is installed first and TensorFlow is forced beside it.
-    monkeypatch.setattr(machine, "versions", lambda: {"tensorflow-cpu": "2.21.0", "h5py": "3.16.0"})
+    monkeypatch.setattr(environment, "versions", lambda: {"tensorflow-cpu": "2.21.0", "h5py": "3.16.0"})
     monkeypatch.setattr("importlib.metadata.requires", lambda name: {"h5py": None}.get(name, ["h5py<3.15.0,>=3.11.0"]))
     assert "tensorflow-cpu 2.21.0 needs h5py<3.15.0,>=3.11.0. Installed: 3.16.0." in doctor.diagnose()["problems"]
 
@@ -165,6 +169,12 @@ def test_render_shows_every_problem_and_every_faster_setting():
     assert "problem: one" in text
     assert "faster: another" in text
     assert "No known problem." not in text
+
+
+def test_render_shows_what_is_off_and_why():
+    off = [{"name": "one", "active": False, "reason": "no such thing"}, {"name": "two", "active": True, "reason": None}]
+    text = doctor.render(report_with({"problems": [], "faster": [], "acceleration": off}))
+    assert "speed     one: off: no such thing\nspeed     two: on" in text
 
 
 def test_render_says_when_there_is_no_problem():
@@ -191,4 +201,4 @@ def test_doctor_runs_as_a_module():
 
 @pytest.mark.gpu
 def test_backend_sees_the_gpu():
-    assert any(device.kind == "gpu" for device in machine.look_at_backend(keras.config.backend()).devices)
+    assert any(device.kind == "gpu" for device in environment.look_at_backend(keras.config.backend()).devices)

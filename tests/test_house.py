@@ -1,6 +1,7 @@
 """The house rules that no linter knows: who may import whom, how long a file may be, what is public."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -15,28 +16,28 @@ EVERYTHING = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or
 # Module -> the other modules of kzoo that it may import.
 MAY_IMPORT = {
     "__init__": EVERYTHING,
-    "backend": set(),
+    # Below `ops`, which takes what has no public name from it.
+    "acceleration": {"environment"},
     "blocks": {"layers", "initializers"},
     "cli": EVERYTHING,
-    "cli_export": {"__init__", "serving"},
-    "cli_parity": {"__init__", "parity"},
-    "cli_weights": {"__init__"},
     "data": {"streams", "download"},
-    "doctor": {"__init__", "backend", "machine"},
+    "doctor": {"__init__", "acceleration", "environment"},
     "download": set(),
+    "environment": set(),
     "evaluation": set(),
-    "export": {"__init__", "data", "evaluation", "layers", "models", "training", "weights"},
+    "export": {"__init__", "acceleration", "data", "evaluation", "layers", "models", "training", "weights"},
     "experiment": {"data", "evaluation", "models", "ops", "training"},
     "initializers": {"streams"},
-    "layers": {"ops", "streams"},
-    "machine": set(),
-    "models": {"blocks", "layers", "initializers", "weights"},
-    "ops": set(),
-    "parity": {"data", "layers", "models", "ops", "training"},
+    "layers": {"acceleration", "ops", "streams"},
+    # The model class is accelerated, and keeps its own precision.
+    "models": {"acceleration", "blocks", "layers", "initializers", "ops", "weights"},
+    "ops": {"acceleration", "environment"},
+    "parity": {"data", "environment", "layers", "models", "ops", "training"},
     "serving": {"data", "export"},
     "streams": set(),
-    "training": {"data", "evaluation", "ops", "weights"},
-    "weights": {"download"},
+    "training": {"acceleration", "data", "environment", "evaluation", "ops", "weights"},
+    # The facts of published datasets, which published weights were trained on.
+    "weights": {"data", "download"},
 }
 HEAVY = {"array_record", "jax", "matplotlib", "sklearn", "tensorflow", "tensorflow_datasets", "torch"}
 
@@ -92,8 +93,8 @@ def test_module_imports_only_what_it_may(path):
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_module_imports_no_heavy_package_at_its_top(path):
-    # `torch` in ops/torch.py, `jax` in ops/jax_onednn.py
-    allowed = {path.stem.split("_")[0]} if path.parent == PACKAGE / "ops" else set()
+    # `torch` in ops/torch.py, `jax` in acceleration/jax_onednn.py
+    allowed = {path.stem.split("_")[0]} if path.parent.name in ("ops", "acceleration") else set()
     assert (imports_at_top_level(ast.parse(path.read_text())) & HEAVY) - allowed == set()
 
 
@@ -146,8 +147,91 @@ def test_all_names_everything_public_once():
         alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
     }
     assert sorted(set(kzoo.__all__)) == sorted(kzoo.__all__)
-    assert set(kzoo.__all__) - {"__version__"} == imported - {"check_backend"}
+    assert set(kzoo.__all__) - {"__version__"} == imported - {"check_backend", "process", "*"} | set(kzoo.list_models())
 
 
 def test_all_names_exist():
     assert [name for name in kzoo.__all__ if not hasattr(kzoo, name)] == []
+
+
+def private_names_of(tree, own):
+    """Yields the private names that `tree` takes from elsewhere: not those in `own`, which kzoo itself gives."""
+    for name in imports_of(tree):
+        parts = name.split(".")
+        private = any(part.startswith("_") and not part.startswith("__") for part in parts[1:])
+        if (private and parts[0] != "kzoo") or parts[:2] == ["keras", "src"] or parts[:2] == ["tensorflow", "python"]:
+            yield name
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and is_private(node.attr) and node.attr not in own:
+            yield node.attr
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr", "setattr", "delattr"):
+            name = node.args[1].value if isinstance(node.args[1], ast.Constant) else ""
+            if is_private(name) and name not in own:
+                yield name
+        elif isinstance(node, ast.Constant) and re.fullmatch(
+            r"(keras\.src|jax\._src|tensorflow\.python)[\w.]*", str(node.value)
+        ):
+            yield node.value
+
+
+def is_private(name):
+    return name.startswith("_") and not name.startswith("__")
+
+
+def given_by(tree):
+    """Returns the private names that `tree` itself gives: functions, methods, classes, variables and attributes."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            found.add(node.attr)
+    return found
+
+
+OF_NAMEDTUPLE = {"_asdict", "_replace", "_fields"}  # documented by Python
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if unit_of(path) != "acceleration"], ids=name_of)
+def test_private_names_of_others_stand_in_acceleration_alone(path):
+    tree = ast.parse(path.read_text())
+    assert set(private_names_of(tree, given_by(tree) | OF_NAMEDTUPLE)) == set()
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("from keras.src.backend import get_autocast_scope", {"keras.src.backend.get_autocast_scope"}),
+        ("from jax._src import core", {"jax._src.core"}),
+        ("from tensorflow.python.util import nest", {"tensorflow.python.util.nest"}),
+        ("importlib.import_module('keras.src.backend')", {"keras.src.backend"}),
+        ("layer._inbound_nodes", {"_inbound_nodes"}),
+        ("getattr(layer, '_inbound_nodes')", {"_inbound_nodes"}),
+        ("self._own = 1\nself._own + other._own", set()),
+        ("from kzoo.data import _x\nx.__dict__", set()),
+    ],
+)
+def test_private_names_are_found_in_every_form(source, names):
+    tree = ast.parse(source)
+    assert set(private_names_of(tree, given_by(tree))) == names
+
+
+def test_private_methods_of_keras_are_overridden_in_acceleration_alone():
+    import keras
+
+    bases = (keras.Layer, keras.Model, keras.optimizers.Optimizer, keras.callbacks.Callback, keras.losses.Loss)
+    overridden = {
+        f"{cls.__module__}.{cls.__name__}.{name}"
+        for base in bases
+        for cls in subclasses(base)
+        if cls.__module__.startswith("kzoo.") and not cls.__module__.startswith("kzoo.acceleration.")
+        for name in vars(cls)
+        if is_private(name) and any(hasattr(of, name) for of in cls.__mro__ if not of.__module__.startswith("kzoo."))
+    }
+    assert {name for name in overridden if not name.endswith("_abc_impl")} == set()
+
+
+def subclasses(cls):
+    return {found for child in cls.__subclasses__() for found in {child, *subclasses(child)}}

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from kzoo.data.dataset import Split
-
-_CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+from kzoo.data.published import CIFAR10_CLASSES
 
 # Superclass -> its classes, both in the alphabetical order in which the archive numbers them.
 _CIFAR100_SUPERCLASSES = {
@@ -144,7 +143,7 @@ ORIGINALS = {
                 "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
             ),
         ),
-        class_names=_CIFAR_CLASSES,
+        class_names=CIFAR10_CLASSES,
         read=_read_cifar10,
     ),
     "cifar100": Original(

@@ -42,7 +42,7 @@ class Exported:
     largest_logit: float
 
 
-def export(
+def export_model(
     model: keras.Model,
     out: str | os.PathLike[str],
     *,
@@ -90,7 +90,7 @@ def export(
             logit. Nothing is left of it.
 
     Example:
-        >>> kzoo.export(model, "served", name="digits", class_names=list("0123456789")).directory
+        >>> kzoo.export_model(model, "served", name="digits", class_names=list("0123456789")).directory
         PosixPath('served/digits/1')
     """
     name = model.name if name is None else name

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from kzoo.acceleration.names import inbound_nodes
 from kzoo.export.fuse import fuse_relu, readers_of
 from kzoo.layers import BatchNorm, Conv2D, ScaleShift
 
@@ -89,10 +90,10 @@ def _norms_by_linear_layer(model: keras.Model) -> dict[str, Any]:
     readers = readers_of(model)
     found = {}
     for layer in model.layers:
-        if type(layer) not in _LINEAR or len(layer._inbound_nodes) != 1 or not _is_linear(layer):
+        if type(layer) not in _LINEAR or len(inbound_nodes(layer)) != 1 or not _is_linear(layer):
             continue
         after = readers.get(id(layer.output), [])
-        if len(after) == 1 and type(after[0]) in _NORMS and len(after[0]._inbound_nodes) == 1:
+        if len(after) == 1 and type(after[0]) in _NORMS and len(inbound_nodes(after[0])) == 1:
             found[layer.name] = after[0]
     return found
 

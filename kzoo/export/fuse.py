@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import keras
 
+from kzoo.acceleration.names import inbound_nodes
 from kzoo.layers import Add, Conv2D, Conv2DReLU, ReLU
 
 
@@ -52,7 +53,7 @@ def readers_of(model: keras.Model) -> dict[int, list[Any]]:
     """
     readers: dict[int, list[Any]] = {id(output): [None] for output in model.outputs}
     for operation in model.operations:
-        for node in operation._inbound_nodes:
+        for node in inbound_nodes(operation):
             for tensor in node.input_tensors:
                 readers.setdefault(id(tensor), []).append(operation)
     return readers
@@ -64,11 +65,11 @@ def _fusions(model: keras.Model) -> dict[str, _Fusion]:
     found: dict[str, _Fusion] = {}
     taken = set()
     for layer in model.layers:
-        if type(layer) is not Conv2D or len(layer._inbound_nodes) != 1:
+        if type(layer) is not Conv2D or len(inbound_nodes(layer)) != 1:
             continue
         following, add, position = _only_reader(readers, layer), None, 0
         if type(following) in (Add, keras.layers.Add) and following.name not in taken:
-            (node,) = following._inbound_nodes
+            (node,) = inbound_nodes(following)
             if len(node.input_tensors) != 2 or following.output.shape != layer.output.shape:
                 continue
             add, position = following, [id(tensor) for tensor in node.input_tensors].index(id(layer.output))
@@ -82,7 +83,7 @@ def _fusions(model: keras.Model) -> dict[str, _Fusion]:
 def _only_reader(readers: dict[int, list[Any]], layer: Any) -> Any:
     """Returns the one operation that reads what a layer gives, or `None`; it reads nothing else another time."""
     (reader,) = readers.get(id(layer.output), []) if len(readers.get(id(layer.output), [])) == 1 else [None]
-    return reader if reader is not None and len(reader._inbound_nodes) == 1 else None
+    return reader if reader is not None and len(inbound_nodes(reader)) == 1 else None
 
 
 def _is_plain_relu(layer: Any) -> bool:

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from kzoo.evaluation import gives_logits
+from kzoo.evaluation import as_logits
 
 ARCHITECTURE = "model.json"
 WEIGHTS = "model.weights.h5"
@@ -41,7 +41,7 @@ def in_float32(model: keras.Model) -> keras.Model:
 def logits_of(model: keras.Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Returns what the source model answers, one call for all images."""
     outputs = keras.ops.convert_to_numpy(model(images, training=False))
-    return np.asarray(outputs if gives_logits(model) else np.log(outputs))
+    return np.asarray(as_logits(model, outputs))
 
 
 def write_model(model: keras.Model, folder: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kzoo.data import Dataset
-from kzoo.export.exporting import BATCHES, Exported, export
+from kzoo.export.exporting import BATCHES, Exported, export_model
 from kzoo.models import create_model
 from kzoo.training import Run
 from kzoo.weights import list_weights, weights_info
@@ -27,14 +27,14 @@ def export_saved(
 
     Args:
         source: Path of a run directory or of a weights file, or name of registered weights (`kzoo.list_weights()`).
-        out: As for `export`.
+        out: As for `export_model`.
         model: Name of the model that the weights belong to. Registered weights know theirs.
         dataset: The `Dataset` whose images and class names to use. Defaults to the run's own; a weights file needs one.
             Registered weights have class names of their own and take images of 32x32 pixels, without a dataset digits.
-        **arguments: As for `export`.
+        **arguments: As for `export_model`.
 
     Returns:
-        As `export`.
+        As `export_model`.
 
     Raises:
         ValueError: If a weights file comes without model and dataset, a run with a model, or registered weights with
@@ -69,7 +69,7 @@ def export_saved(
         )
     if dataset is not None:
         about["images"] = _examples(dataset)
-    return export(built, out, **about, **arguments)
+    return export_model(built, out, **about, **arguments)
 
 
 def _examples(dataset: Dataset) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from kzoo.evaluation import gives_logits
+from kzoo.evaluation import as_logits
 from kzoo.export.signatures import CARD, CLASSES, INPUTS
 from kzoo.export.warmup import prediction_log, write_warmup
 
@@ -57,7 +57,7 @@ def served(model: keras.Model) -> Any:
         @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, name="image")])
         def float_images(self, image: Any) -> dict[str, Any]:
             outputs = tf.cast(model(image, training=False), tf.float32)
-            logits = outputs if gives_logits(model) else tf.math.log(outputs)
+            logits = as_logits(model, outputs, keras.ops)
             return {
                 "logits": tf.identity(logits, "logits"),
                 "probabilities": tf.nn.softmax(logits, name="probabilities"),

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from kzoo import ops
-from kzoo.layers.quick import QuickLayer
+from kzoo.acceleration.quick import QuickLayer
 
 
 @keras.saving.register_keras_serializable(package="kzoo")

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 
 from kzoo import ops
+from kzoo.acceleration.quick import QuickLayer
 from kzoo.layers.conv import channels_of
-from kzoo.layers.quick import QuickLayer
 
 # Of the 50,000 training images of CIFAR-10, for networks that have not seen their own data yet.
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 
 from kzoo import ops
+from kzoo.acceleration.quick import QuickLayer
 from kzoo.layers.conv import channels_of, strided
-from kzoo.layers.quick import QuickLayer
 
 
 @keras.saving.register_keras_serializable(package="kzoo")

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from kzoo.acceleration.names import maker
 from kzoo.layers import Conv2D
 from kzoo.models.registry import create_model
 
@@ -105,7 +106,7 @@ def _inputs(layer: keras.layers.Layer) -> list[str]:
     if isinstance(layer, keras.layers.InputLayer):
         return []
     tensors = layer.input if isinstance(layer.input, list) else [layer.input]
-    return [tensor._keras_history.operation.name for tensor in tensors]
+    return [maker(tensor).name for tensor in tensors]
 
 
 def _window(layer: keras.layers.Layer) -> tuple[int, int]:

@@ -1,126 +1,66 @@
-"""The networks of the papers by name.
+"""The networks of the papers by name. A new one is an entry here: all lists of names are made from this one.
 
 Parameters are the trainable ones for 10 classes; errors are the papers' top-1 on the test set of the original CIFAR-10.
+
+Whatever has no underscore here is a name of `kzoo.models` and `kzoo`, which import everything.
 """
 
-from typing import Unpack
+from kzoo.models.registry import named as _named
+from kzoo.models.residual import resnet as _resnet
+from kzoo.models.residual import wide_resnet as _wide_resnet
 
-import keras
+resnet20 = _named("resnet20", "ResNet-20 (He et al., 2015, table 6): 269,722 parameters, 8.75 % error.", _resnet, 20)
+resnet32 = _named("resnet32", "ResNet-32 (He et al., 2015, table 6): 464,154 parameters, 7.51 % error.", _resnet, 32)
+resnet44 = _named("resnet44", "ResNet-44 (He et al., 2015, table 6): 658,586 parameters, 7.17 % error.", _resnet, 44)
+resnet56 = _named("resnet56", "ResNet-56 (He et al., 2015, table 6): 853,018 parameters, 6.97 % error.", _resnet, 56)
+resnet110 = _named(
+    "resnet110", "ResNet-110 (He et al., 2015, table 6): 1,727,962 parameters, 6.43 % error.", _resnet, 110
+)
+resnet1202 = _named(
+    "resnet1202", "ResNet-1202 (He et al., 2015, table 6): 19.4 million parameters, 7.93 % error.", _resnet, 1202
+)
 
-from kzoo.models.resnet import Arguments, resnet, wide_resnet
+_V2 = {"order": "preact"}
+resnet20_v2 = _named(
+    "resnet20_v2", "Pre-activation ResNet-20 (He et al., 2016): 272,282 parameters.", _resnet, 20, **_V2
+)
+resnet32_v2 = _named(
+    "resnet32_v2", "Pre-activation ResNet-32 (He et al., 2016): 466,714 parameters.", _resnet, 32, **_V2
+)
+resnet44_v2 = _named(
+    "resnet44_v2", "Pre-activation ResNet-44 (He et al., 2016): 661,146 parameters.", _resnet, 44, **_V2
+)
+resnet56_v2 = _named(
+    "resnet56_v2", "Pre-activation ResNet-56 (He et al., 2016): 855,578 parameters.", _resnet, 56, **_V2
+)
+resnet110_v2 = _named(
+    "resnet110_v2",
+    "Pre-activation ResNet-110 (He et al., 2016, table 2): 1,730,522 parameters, 6.37 % error.",
+    _resnet,
+    110,
+    **_V2,
+)
+resnet1202_v2 = _named(
+    "resnet1202_v2", "Pre-activation ResNet-1202 (He et al., 2016): 19.4 million parameters.", _resnet, 1202, **_V2
+)
 
+_PLAIN = {"shortcut": "none"}
+plain20 = _named("plain20", "ResNet-20 without shortcuts (He et al., 2015, figure 6).", _resnet, 20, **_PLAIN)
+plain32 = _named("plain32", "ResNet-32 without shortcuts (He et al., 2015, figure 6).", _resnet, 32, **_PLAIN)
+plain44 = _named("plain44", "ResNet-44 without shortcuts (He et al., 2015, figure 6).", _resnet, 44, **_PLAIN)
+plain56 = _named("plain56", "ResNet-56 without shortcuts (He et al., 2015, figure 6).", _resnet, 56, **_PLAIN)
+plain110 = _named(
+    "plain110", "ResNet-110 without shortcuts (He et al., 2015, section 4.2: over 60 % error).", _resnet, 110, **_PLAIN
+)
 
-def resnet20(**arguments: Unpack[Arguments]) -> keras.Model:
-    """ResNet-20 (He et al., 2015, table 6): 269,722 parameters, 8.75 % error. Takes the arguments of `resnet`."""
-    return resnet(20, **arguments)
-
-
-def resnet32(**arguments: Unpack[Arguments]) -> keras.Model:
-    """ResNet-32 (He et al., 2015, table 6): 464,154 parameters, 7.51 % error. Takes the arguments of `resnet`."""
-    return resnet(32, **arguments)
-
-
-def resnet44(**arguments: Unpack[Arguments]) -> keras.Model:
-    """ResNet-44 (He et al., 2015, table 6): 658,586 parameters, 7.17 % error. Takes the arguments of `resnet`."""
-    return resnet(44, **arguments)
-
-
-def resnet56(**arguments: Unpack[Arguments]) -> keras.Model:
-    """ResNet-56 (He et al., 2015, table 6): 853,018 parameters, 6.97 % error. Takes the arguments of `resnet`."""
-    return resnet(56, **arguments)
-
-
-def resnet110(**arguments: Unpack[Arguments]) -> keras.Model:
-    """ResNet-110 (He et al., 2015, table 6): 1,727,962 parameters, 6.43 % error. Takes the arguments of `resnet`."""
-    return resnet(110, **arguments)
-
-
-def resnet1202(**arguments: Unpack[Arguments]) -> keras.Model:
-    """ResNet-1202 (He et al., 2015, table 6): 19.4 million parameters, 7.93 % error.
-
-    Takes the arguments of `resnet`.
-    """
-    return resnet(1202, **arguments)
-
-
-def _v2(depth: int, arguments: Arguments) -> keras.Model:
-    arguments.setdefault("order", "preact")
-    arguments.setdefault("name", f"resnet{depth}_v2")
-    return resnet(depth, **arguments)
-
-
-def resnet20_v2(**arguments: Unpack[Arguments]) -> keras.Model:
-    """Pre-activation ResNet-20 (He et al., 2016): 272,282 parameters. Takes the arguments of `resnet`."""
-    return _v2(20, arguments)
-
-
-def resnet32_v2(**arguments: Unpack[Arguments]) -> keras.Model:
-    """Pre-activation ResNet-32 (He et al., 2016): 466,714 parameters. Takes the arguments of `resnet`."""
-    return _v2(32, arguments)
-
-
-def resnet44_v2(**arguments: Unpack[Arguments]) -> keras.Model:
-    """Pre-activation ResNet-44 (He et al., 2016): 661,146 parameters. Takes the arguments of `resnet`."""
-    return _v2(44, arguments)
-
-
-def resnet56_v2(**arguments: Unpack[Arguments]) -> keras.Model:
-    """Pre-activation ResNet-56 (He et al., 2016): 855,578 parameters. Takes the arguments of `resnet`."""
-    return _v2(56, arguments)
-
-
-def resnet110_v2(**arguments: Unpack[Arguments]) -> keras.Model:
-    """Pre-activation ResNet-110 (He et al., 2016, table 2): 1,730,522 parameters, 6.37 % error.
-
-    Takes the arguments of `resnet`.
-    """
-    return _v2(110, arguments)
-
-
-def resnet1202_v2(**arguments: Unpack[Arguments]) -> keras.Model:
-    """Pre-activation ResNet-1202 (He et al., 2016): 19.4 million parameters. Takes the arguments of `resnet`."""
-    return _v2(1202, arguments)
-
-
-def _plain(depth: int, arguments: Arguments) -> keras.Model:
-    arguments.setdefault("shortcut", "none")
-    arguments.setdefault("name", f"plain{depth}")
-    return resnet(depth, **arguments)
-
-
-def plain20(**arguments: Unpack[Arguments]) -> keras.Model:
-    """ResNet-20 without shortcuts (He et al., 2015, figure 6). Takes the arguments of `resnet`."""
-    return _plain(20, arguments)
-
-
-def plain32(**arguments: Unpack[Arguments]) -> keras.Model:
-    """ResNet-32 without shortcuts (He et al., 2015, figure 6). Takes the arguments of `resnet`."""
-    return _plain(32, arguments)
-
-
-def plain44(**arguments: Unpack[Arguments]) -> keras.Model:
-    """ResNet-44 without shortcuts (He et al., 2015, figure 6). Takes the arguments of `resnet`."""
-    return _plain(44, arguments)
-
-
-def plain56(**arguments: Unpack[Arguments]) -> keras.Model:
-    """ResNet-56 without shortcuts (He et al., 2015, figure 6). Takes the arguments of `resnet`."""
-    return _plain(56, arguments)
-
-
-def plain110(**arguments: Unpack[Arguments]) -> keras.Model:
-    """ResNet-110 without shortcuts (He et al., 2015, section 4.2: over 60 % error). Takes the arguments of `resnet`."""
-    return _plain(110, arguments)
-
-
-def wide_resnet16_4(**arguments: Unpack[Arguments]) -> keras.Model:
-    """WRN-16-4 (Zagoruyko & Komodakis, 2016): 2.7 million parameters. Takes the arguments of `resnet`."""
-    return wide_resnet(16, 4, **arguments)
-
-
-def wide_resnet28_10(**arguments: Unpack[Arguments]) -> keras.Model:
-    """WRN-28-10 (Zagoruyko & Komodakis, 2016, table 5): 36.5 million parameters, 4.00 % error.
-
-    Takes the arguments of `resnet`; the paper's dropout is 0.3.
-    """
-    return wide_resnet(28, 10, **arguments)
+wide_resnet16_4 = _named(
+    "wide_resnet16_4", "WRN-16-4 (Zagoruyko & Komodakis, 2016): 2.7 million parameters.", _wide_resnet, 16, 4
+)
+wide_resnet28_10 = _named(
+    "wide_resnet28_10",
+    "WRN-28-10 (Zagoruyko & Komodakis, 2016, table 5): 36.5 million parameters, 4.00 % error. "
+    "The paper's dropout is 0.3.",
+    _wide_resnet,
+    28,
+    10,
+)

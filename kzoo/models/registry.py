@@ -2,35 +2,48 @@
 
 import difflib
 from collections.abc import Callable
-from typing import Unpack
+from typing import Any, Protocol, Unpack
 
 import keras
 
-from kzoo.models import named
-from kzoo.models.resnet import Arguments
+from kzoo.models.residual import Arguments
 
-_CONSTRUCTORS: tuple[Callable[..., keras.Model], ...] = (
-    named.resnet20,
-    named.resnet32,
-    named.resnet44,
-    named.resnet56,
-    named.resnet110,
-    named.resnet1202,
-    named.resnet20_v2,
-    named.resnet32_v2,
-    named.resnet44_v2,
-    named.resnet56_v2,
-    named.resnet110_v2,
-    named.resnet1202_v2,
-    named.plain20,
-    named.plain32,
-    named.plain44,
-    named.plain56,
-    named.plain110,
-    named.wide_resnet16_4,
-    named.wide_resnet28_10,
-)
-_REGISTRY = {constructor.__name__: constructor for constructor in _CONSTRUCTORS}
+
+class Constructor(Protocol):
+    """A function that builds a model, such as `kzoo.resnet20`."""
+
+    __name__: str
+
+    def __call__(self, **arguments: Unpack[Arguments]) -> keras.Model:
+        """Builds the model."""
+
+
+_REGISTRY: dict[str, Constructor] = {}
+
+
+def named(name: str, about: str, build: Callable[..., keras.Model], *sizes: int, **settings: Any) -> Constructor:
+    """Makes the function that `kzoo.models.named` has under a name, and registers it.
+
+    Args:
+        name: String, the function's name and, where there are settings, the default of the model's.
+        about: String, the first sentence of the function's docstring.
+        build: Function that builds the model, `resnet` or one that takes the same arguments.
+        *sizes: Integers, its positional arguments: the depth, for a wide network the width, too.
+        **settings: Its defaults where they are not those of `build`.
+
+    Returns:
+        The function. It takes the arguments of `resnet`, and can be pickled.
+    """
+    defaults = {"name": name, **settings} if settings else {}
+
+    def function(**arguments: Unpack[Arguments]) -> keras.Model:
+        return build(*sizes, **{**defaults, **arguments})
+
+    function.__name__ = function.__qualname__ = name
+    function.__module__ = "kzoo.models.named"  # pickle looks for it there
+    function.__doc__ = f"{about} Takes the arguments of `resnet`."
+    _REGISTRY[name] = function
+    return function
 
 
 def list_models() -> list[str]:
@@ -38,7 +51,7 @@ def list_models() -> list[str]:
     return list(_REGISTRY)
 
 
-def constructor(name: str) -> Callable[..., keras.Model]:
+def constructor(name: str) -> Constructor:
     """Returns the function that builds the model of that name.
 
     Raises:

@@ -2,7 +2,8 @@
 
 Images are `(batch, height, width, channels)` always, whatever `keras.config.image_data_format()` says.
 
-Every operation is defined in `kzoo.ops.generic`; the module named after the backend has a faster form of some.
+Every operation is defined in `kzoo.ops.generic`. The module named after the backend has a faster form of those that
+stand in the table below, unless `KZOO_ACCELERATION=off` is set in the environment.
 """
 
 import functools
@@ -12,24 +13,23 @@ from typing import Any
 
 import keras
 
+from kzoo.acceleration.registry import SWITCHED_ON
 from kzoo.ops import generic
 from kzoo.ops.differentiate import gradients
 from kzoo.ops.generic import dropout_key, dropout_mask
-from kzoo.ops.settings import deterministic, device_kind, device_of, set_precision
+from kzoo.ops.settings import deterministic, precision, set_precision
 
 __all__ = [
     "batch_norm",
     "conv2d",
     "conv2d_relu",
     "deterministic",
-    "device_kind",
-    "device_of",
     "dropout_key",
     "dropout_mask",
     "gradients",
-    "is_prepared",
     "normalize",
     "pad_channels",
+    "precision",
     "scale_shift",
     "set_precision",
     "sgd_step",
@@ -37,18 +37,43 @@ __all__ = [
     "update_average",
 ]
 
-_fast = importlib.import_module(f"kzoo.ops.{keras.backend.backend()}")
+FASTER_FORMS = {
+    "tensorflow": {"batch_norm", "conv2d", "normalize", "sgd_step", "subsample"},
+    "jax": {"conv2d", "conv2d_relu"},
+    "torch": {
+        "batch_norm",
+        "conv2d",
+        "conv2d_relu",
+        "normalize",
+        "pad_channels",
+        "scale_shift",
+        "sgd_step",
+        "update_average",
+    },
+}
+# What makes an operation round as it is defined, where a compiler would not: on with and without acceleration.
+EXACT_FORMS = {"tensorflow": set[str](), "jax": {"divide"}, "torch": set[str]()}
 
-conv2d: Callable[..., Any] = getattr(_fast, "conv2d", generic.conv2d)
-conv2d_relu: Callable[..., Any] = getattr(_fast, "conv2d_relu", functools.partial(generic.conv2d_relu, convolve=conv2d))
-batch_norm: Callable[..., Any] = getattr(_fast, "batch_norm", generic.batch_norm)
-scale_shift: Callable[..., Any] = getattr(_fast, "scale_shift", generic.scale_shift)
-normalize: Callable[..., Any] = getattr(
-    _fast, "normalize", functools.partial(generic.normalize, divide=getattr(_fast, "divide", generic.divide))
-)
-subsample: Callable[..., Any] = getattr(_fast, "subsample", generic.subsample)
-pad_channels: Callable[..., Any] = getattr(_fast, "pad_channels", generic.pad_channels)
-update_average: Callable[..., None] = getattr(_fast, "update_average", generic.update_average)
-sgd_step: Callable[..., bool] = getattr(_fast, "sgd_step", generic.sgd_step)
+_backend = keras.config.backend()
+_of_backend = importlib.import_module(f"kzoo.ops.{_backend}")
+_chosen = EXACT_FORMS[_backend] | (FASTER_FORMS[_backend] if SWITCHED_ON else set())
 
-is_prepared: Callable[..., bool] = getattr(_fast, "is_prepared", generic.is_prepared)
+
+def _form(name: str, **parts: Any) -> Callable[..., Any]:
+    """Returns the backend's form of an operation if the tables have one, else its definition, with the parts given."""
+    if name in _chosen:
+        own: Callable[..., Any] = getattr(_of_backend, name)
+        return own
+    definition: Callable[..., Any] = getattr(generic, name)
+    return functools.partial(definition, **parts) if parts else definition
+
+
+conv2d = _form("conv2d")
+conv2d_relu = _form("conv2d_relu", convolve=conv2d)
+batch_norm = _form("batch_norm")
+scale_shift = _form("scale_shift")
+normalize = _form("normalize", divide=_form("divide"))
+subsample = _form("subsample")
+pad_channels = _form("pad_channels")
+update_average = _form("update_average")
+sgd_step = _form("sgd_step")

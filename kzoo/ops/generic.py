@@ -159,14 +159,6 @@ def sgd_step(
     return False
 
 
-def is_prepared(layer: Any, inputs: Any) -> bool:
-    """Returns whether Keras would hand tensors to a built layer as they are, and nothing else watches the call.
-
-    Never where calls are compiled: there the waste is only when the model is traced.
-    """
-    return False
-
-
 def divide(x: Tensor, divisor: Tensor) -> Tensor:
     """Divides, rounded as IEEE 754 says: the same to the bit on every backend.
 

@@ -1,4 +1,4 @@
-"""Fast paths on JAX.
+"""Fast forms on JAX.
 
 On CPUs the gradient of a convolution's kernel is what costs: XLA computes it as a convolution whose kernel is a whole
 feature map. Here it is a sum of matrix products over a few images at a time, small enough for the cache to hold what
@@ -15,7 +15,8 @@ from jax import lax
 from jax import numpy as jnp
 from keras import ops
 
-from kzoo.ops import generic, jax_onednn, jax_steps
+from kzoo.acceleration import jax_onednn
+from kzoo.ops import generic
 
 Tensor = Any
 
@@ -151,6 +152,3 @@ def _product(columns: Tensor, rows: Tensor) -> Tensor:
     a, b = columns.reshape(-1, columns.shape[-1]), rows.reshape(-1, rows.shape[-1])
     is_faster = jax_onednn.takes(math.prod(a.shape) * b.shape[1], a, b)
     return jax_onednn.transposed_product(a, b) if is_faster else a.T @ b
-
-
-jax_steps.install()

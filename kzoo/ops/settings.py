@@ -1,39 +1,78 @@
-"""Global settings of the backend in use."""
+"""Precision and determinism of the backend in use."""
 
-import importlib
+import contextlib
 import os
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Literal, get_args
 
 import keras
 
+from kzoo.acceleration import names
 
-def set_precision(precision: Literal["float32", "mixed_bfloat16", "float64"]) -> None:
-    """Sets the precision of models built from now on.
+Precision = Literal["float32", "mixed_bfloat16", "float64"]
+
+
+def set_precision(name: Precision) -> None:
+    """Sets the precision of models built from now on, for the whole process; `kzoo.precision` gives it back.
 
     float64 needs more than a dtype policy: losses and learning rates follow `keras.config.floatx()`, JAX has no 64-bit
     numbers unless asked, and Keras (3.15) computes matrix products, means and losses of float64 tensors in float32 on
     PyTorch and JAX, because its type promotion never gives a 64-bit type there.
 
     Args:
-        precision: `"float32"`, `"mixed_bfloat16"` (float32 weights, bfloat16 activations) or `"float64"`.
+        name: `"float32"`, `"mixed_bfloat16"` (float32 weights, bfloat16 activations) or `"float64"`.
 
     Raises:
         ValueError: If it is none of these.
     """
-    if precision not in ("float32", "mixed_bfloat16", "float64"):
-        raise ValueError(
-            f"`precision` must be 'float32', 'mixed_bfloat16' or 'float64'. Received: precision={precision!r}."
-        )
-    if precision == "float64" and keras.backend.backend() == "jax":
+    if name not in get_args(Precision):
+        raise ValueError(f"`name` must be 'float32', 'mixed_bfloat16' or 'float64'. Received: name={name!r}.")
+    if name == "float64" and keras.config.backend() == "jax":
         import jax
 
         jax.config.update("jax_enable_x64", True)
-    if keras.backend.backend() != "tensorflow":
-        # Keras has no public way to say so; tests/ops/test_settings.py holds the precision that this gives.
-        promoted = "float64" if precision == "float64" else "float32"
-        importlib.import_module("keras.src.backend.common.dtypes").BIT64_TO_BIT32_DTYPE["float64"] = promoted
-    keras.config.set_floatx("float64" if precision == "float64" else "float32")
-    keras.config.set_dtype_policy(precision)
+    if keras.config.backend() != "tensorflow":
+        names.set_wide_promotion(name == "float64")
+    keras.config.set_floatx("float64" if name == "float64" else "float32")
+    keras.config.set_dtype_policy(name)
+
+
+@contextlib.contextmanager
+def precision(name: Precision) -> Iterator[None]:
+    """Sets the precision of models built and used within `with`, and gives back what was set before.
+
+    Args:
+        name: As for `kzoo.set_precision`.
+
+    Raises:
+        ValueError: If it is none of these.
+
+    Example:
+        >>> with kzoo.precision("float64"):
+        ...     model = kzoo.resnet20()
+    """
+    floatx, policy, wide = keras.config.floatx(), keras.config.dtype_policy(), names.promotes_widely()
+    x64 = _jax_x64()
+    try:
+        set_precision(name)
+        yield
+    finally:
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
+        names.set_wide_promotion(wide)
+        if x64 is False:
+            import jax
+
+            jax.config.update("jax_enable_x64", False)
+
+
+def _jax_x64() -> bool | None:
+    """Returns whether JAX has 64-bit numbers, or `None` on another backend."""
+    if keras.config.backend() != "jax":
+        return None
+    import jax
+
+    return bool(jax.config.jax_enable_x64)
 
 
 def deterministic() -> None:
@@ -47,7 +86,7 @@ def deterministic() -> None:
         RuntimeError: If JAX has computed on a GPU already, so that it is too late.
     """
     {"tensorflow": _deterministic_tensorflow, "jax": _deterministic_jax, "torch": _deterministic_torch}[
-        keras.backend.backend()
+        keras.config.backend()
     ]()
 
 
@@ -64,19 +103,13 @@ def _deterministic_jax() -> None:
     flag = "--xla_gpu_deterministic_ops=true"
     given = os.environ.get("XLA_FLAGS", "")
     if flag not in given.split():
-        if _jax_runs() and jax.default_backend() == "gpu":
+        if names.jax_has_started() and jax.default_backend() == "gpu":
             raise RuntimeError(
                 "`kzoo.deterministic()` must come before JAX computes anything: it reads XLA_FLAGS once. "
                 f"Call it earlier, or set XLA_FLAGS={flag}. Received: XLA_FLAGS={given!r}."
             )
         os.environ["XLA_FLAGS"] = f"{given} {flag}".strip()
     jax.config.update("jax_default_matmul_precision", "highest")
-
-
-def _jax_runs() -> bool:
-    from jax._src import xla_bridge  # JAX has no public name for this
-
-    return xla_bridge.backends_are_initialized()
 
 
 def _deterministic_torch() -> None:
@@ -89,35 +122,3 @@ def _deterministic_torch() -> None:
         part.fp32_precision = "ieee"
     for part in (torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv, torch.backends.mkldnn.rnn):
         part.fp32_precision = "ieee"
-
-
-def device_kind() -> str:
-    """Returns `"gpu"` if the backend computes on one, else `"cpu"`."""
-    backend = keras.backend.backend()
-    found: Any
-    if backend == "tensorflow":
-        import tensorflow
-
-        found = tensorflow.config.list_physical_devices("GPU")
-    elif backend == "jax":
-        import jax
-
-        found = jax.default_backend() == "gpu"
-    else:
-        import torch
-
-        found = torch.cuda.is_available()
-    return "gpu" if found else "cpu"
-
-
-def device_of(variable: Any) -> str:
-    """Returns `"gpu"` if a Keras variable lives on one, else `"cpu"`."""
-    value = variable.value
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        on_gpu = "GPU" in value.device
-    elif backend == "jax":
-        on_gpu = any(device.platform == "gpu" for device in value.devices())
-    else:
-        on_gpu = value.device.type == "cuda"
-    return "gpu" if on_gpu else "cpu"

@@ -1,4 +1,4 @@
-"""Fast paths on TensorFlow.
+"""Fast forms on TensorFlow.
 
 Measured on CPUs with oneDNN: a separate padding costs a pass over memory that `SAME` saves at stride 1, and explicit
 padding (`padding=[[0, 0], [1, 1], ...]`) makes the gradients several times slower, since oneDNN does not take them. For
@@ -12,26 +12,22 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from kzoo.ops import generic, tensorflow_batches
-from kzoo.ops.settings import device_kind
+from kzoo.environment import device_kind
+from kzoo.ops import generic
+from kzoo.ops.tensorflow_norm import batch_norm as batch_norm
+from kzoo.ops.tensorflow_norm import is_small
 
 Tensor = Any
-
-_SMALL = 2**16  # elements of a tensor, up to which the passes over it take less than calling oneDNN
-
-
-def _is_small(x: Tensor) -> bool:
-    return x.shape.is_fully_defined() and 0 < x.shape.num_elements() <= _SMALL
 
 
 def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = None) -> Tensor:
     """Does what `kzoo.ops.generic.conv2d` does, with the bias where graph optimizers look for it."""
     x, kernel = (tf.convert_to_tensor(ops.convert_to_tensor(tensor)) for tensor in (x, kernel))
     pad = kernel.shape[0] // 2
-    is_small = _is_small(x) and device_kind() == "cpu"
-    if is_small and stride > 1:
+    small = is_small(x) and device_kind() == "cpu"
+    if small and stride > 1:
         y = tf.nn.conv2d(x, kernel, stride, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
-    elif is_small and pad < 2 and bias is None:
+    elif small and pad < 2 and bias is None:
         y = _small_conv2d(x, kernel)
     elif stride == 1:
         y = tf.nn.conv2d(x, kernel, 1, "SAME")  # which pads an odd kernel as much on every side
@@ -81,89 +77,6 @@ def normalize(x: Tensor, largest: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return tf.reshape(generic.normalize(rows, *(tf.tile(values, [width]) for values in statistics)), [-1, *sizes])
 
 
-def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Does what `kzoo.ops.generic.batch_norm` does by the fused operation, which float32 alone has."""
-    x, gamma, beta = (tf.convert_to_tensor(ops.convert_to_tensor(tensor)) for tensor in (x, gamma, beta))
-    if x.dtype != tf.float32:
-        return generic.batch_norm(x, gamma, beta, epsilon)
-    if device_kind() == "gpu":
-        return _fused_batch_norm(x, gamma, beta, epsilon)
-    return (_plain_batch_norm if _is_small(x) else _place_by_place_batch_norm)(x, gamma, beta, epsilon)
-
-
-def _fused_batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
-    # The raw operation: `tf.compat.v1.nn.fused_batch_norm` raises an epsilon of 1e-5.
-    y, mean, unbiased, *_ = tf.raw_ops.FusedBatchNormV3(
-        x=x, scale=gamma, offset=beta, mean=[], variance=[], epsilon=epsilon, exponential_avg_factor=1.0
-    )
-    count = tf.cast(tf.size(x) // tf.shape(x)[-1], x.dtype)
-    return y, mean, unbiased * (tf.maximum(count - 1, 1) / count)
-
-
-def _place_by_place_batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Sums over the batch for each pixel's place, then averages over space (Chan, Golub & LeVeque, 1979, equation 1.5).
-
-    On CPUs the fused operation adds up all values of a channel one by one. Of images with an even background that
-    loses four digits of float32.
-    """
-    image = x.shape[1:]
-    size = image.num_elements() if image.is_fully_defined() else tf.reduce_prod(tf.shape(x)[1:])
-    # Of the two variances that come back the one for the gradient is biased on CPUs, as all are here.
-    _, _, _, means, variances, _ = tf.raw_ops.FusedBatchNormV3(
-        x=tf.reshape(x, [-1, 1, 1, size]), scale=tf.ones([size]), offset=tf.zeros([size]), mean=[], variance=[]
-    )
-    means, variances = (tf.reshape(tensor, [-1, x.shape[-1]]) for tensor in (means, variances))
-    mean = tf.stop_gradient(tf.reduce_mean(means, 0))
-    variance = tf.stop_gradient(tf.reduce_mean(variances + tf.square(means - mean), 0))
-
-    @tf.custom_gradient
-    def normalize(x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Any]:
-        y, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=x, scale=gamma, offset=beta, mean=mean, variance=variance, epsilon=epsilon, is_training=False
-        )
-
-        def gradient(slope: Tensor) -> tuple[Tensor, ...]:
-            statistics = {"reserve_space_1": mean, "reserve_space_2": variance, "reserve_space_3": []}
-            slopes = tf.raw_ops.FusedBatchNormGradV3(
-                y_backprop=slope, x=x, scale=gamma, epsilon=epsilon, is_training=True, **statistics
-            )
-            return tuple(slopes[:3])
-
-        return y, gradient
-
-    return normalize(x, gamma, beta), mean, variance
-
-
-def _plain_batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Goes element by element, and adds up column by column for precision, as above."""
-
-    def statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        mean = _mean(x)
-        centred = x - mean
-        return centred, mean, _mean(tf.square(centred))
-
-    @tf.custom_gradient
-    def normalize(x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Any]:
-        centred, mean, variance = statistics(x)
-
-        def gradient(slope: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
-            centred, _, variance = statistics(x)  # once more, for gradients of this; graphs compute them once
-            inverse_std = tf.math.rsqrt(variance + epsilon)
-            shift_slope, scale_slope = _mean(slope), _mean(slope * centred) * inverse_std
-            by_x = gamma * inverse_std * (slope - shift_slope - centred * (scale_slope * inverse_std))
-            count = x.shape.num_elements() // x.shape[-1]
-            return by_x, scale_slope * count, shift_slope * count
-
-        return (centred * (gamma * tf.math.rsqrt(variance + epsilon)) + beta, mean, variance), gradient
-
-    y, mean, variance = normalize(x, gamma, beta)
-    return y, tf.stop_gradient(mean), tf.stop_gradient(variance)
-
-
-def _mean(x: Tensor) -> Tensor:
-    return tf.reduce_mean(tf.reduce_mean(x, (0, 1)), 0)
-
-
 def sgd_step(
     weights: Sequence[Any],
     velocities: Sequence[Any],
@@ -192,6 +105,3 @@ def sgd_step(
             use_nesterov=nesterov,
         )
     return True
-
-
-tensorflow_batches.install()

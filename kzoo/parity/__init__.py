@@ -1,7 +1,7 @@
 """Whether two backends, devices or versions compute the same: record on each, then compare the recordings."""
 
-from kzoo.parity.compare import Comparison, Row, compare
-from kzoo.parity.record import parity_recipe, record
+from kzoo.parity.comparison import Comparison, Row, compare
+from kzoo.parity.recorder import parity_recipe, record
 from kzoo.parity.recording import Recording
 from kzoo.parity.report import write_report
 from kzoo.parity.tolerances import TOLERANCES, Tolerance

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from kzoo.parity.compare import Comparison, compare
+from kzoo.parity.comparison import Comparison, compare
 from kzoo.parity.recording import Recording
 from kzoo.parity.report import table_of
 

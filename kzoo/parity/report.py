@@ -8,8 +8,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from kzoo.parity.compare import Comparison, Row
-from kzoo.parity.record import DRIFT_RATES
+from kzoo.parity.comparison import Comparison, Row
+from kzoo.parity.recorder import DRIFT_RATES
 from kzoo.parity.recording import Recording
 from kzoo.parity.tolerances import TOLERANCES
 

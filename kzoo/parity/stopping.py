@@ -7,8 +7,8 @@ import keras
 import numpy as np
 
 from kzoo.parity.recording import Array
-from kzoo.training.fit import early_stopping
-from kzoo.training.recipe import Recipe
+from kzoo.training.loop import early_stopping
+from kzoo.training.recipes import Recipe
 
 # With a patience of 3 and a least change of 0.01.
 SCRIPTS = {

@@ -1,16 +1,18 @@
 """Stochastic gradient descent as the papers and PyTorch mean it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from kzoo import ops
-from kzoo.training.recipe import DecayOn, Recipe
+from kzoo.acceleration.optimizer import AcceleratedOptimizer
+from kzoo.training.recipes import DecayOn, Recipe
 from kzoo.training.schedule import schedule_for
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
-class SGD(keras.optimizers.Optimizer):
+class SGD(AcceleratedOptimizer):
     """Gradient descent with momentum and coupled weight decay, step for step that of `torch.optim.SGD`.
 
     ```
@@ -66,27 +68,21 @@ class SGD(keras.optimizers.Optimizer):
         """Tells whether weight decay acts on a variable."""
         return self.weight_decay > 0 and (self.decay_on == "all" or len(variable.shape) > 1)
 
-    def _apply_weight_decay(self, variables: list[Any]) -> None:
-        """Leaves out Keras's decoupled decay; `update_step` has the coupled one."""
-
-    def _backend_update_step(self, grads: Any, trainable_variables: list[Any], learning_rate: Any) -> None:
-        """Steps all weights by fewer operations where the backend has them, else one by one as Keras does."""
-        done = ops.sgd_step(
-            trainable_variables,
-            [self.velocities[self._get_variable_index(variable)] for variable in trainable_variables],
-            grads,
-            learning_rate,
+    def step_for_all(self, gradients: Sequence[Any], weights: Sequence[Any], rate: Any) -> bool:
+        return ops.sgd_step(
+            weights,
+            [self.of_weight(self.velocities, weight) for weight in weights],
+            gradients,
+            rate,
             momentum=self.momentum,
             nesterov=self.nesterov,
-            decay=[self.weight_decay if self.decays(variable) else 0.0 for variable in trainable_variables],
+            decay=[self.weight_decay if self.decays(weight) else 0.0 for weight in weights],
         )
-        if not done:
-            super()._backend_update_step(grads, trainable_variables, learning_rate)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         rate = keras.ops.cast(learning_rate, variable.dtype)
         gradient = keras.ops.cast(gradient, variable.dtype)
-        velocity = self.velocities[self._get_variable_index(variable)]
+        velocity = self.of_weight(self.velocities, variable)
         if self.decays(variable):
             gradient = gradient + self.weight_decay * variable
         new_velocity = self.momentum * velocity + gradient

@@ -3,10 +3,8 @@
 import keras
 
 from kzoo.data import Dataset
-from kzoo.training.recipe import Recipe
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from kzoo.data.published import IMAGENET_MEAN, IMAGENET_STD
+from kzoo.training.recipes import Recipe
 
 
 def set_pixel_statistics(model: keras.Model, dataset: Dataset, recipe: Recipe) -> None:

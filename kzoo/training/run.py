@@ -1,20 +1,17 @@
 """The run directory: all that a training leaves behind, and all that later steps read."""
 
 import csv
-import datetime
-import importlib.metadata
 import json
 import os
-import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from kzoo import environment
 from kzoo.data import Dataset, load_dataset
-
-_PACKAGES = ("kzoo", "keras", "tensorflow", "tensorflow-cpu", "jax", "jaxlib", "torch", "numpy", "h5py", "pillow")
+from kzoo.ops import precision
 
 
 class Run:
@@ -52,7 +49,7 @@ class Run:
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise FileExistsError(f"A run needs a new or empty directory. Received: {directory}, which has content.")
         directory.mkdir(parents=True, exist_ok=True)
-        write_json(directory / "environment.json", environment())
+        write_json(directory / "environment.json", environment.record())
         write_json(directory / "config.json", config)
         return cls(directory)
 
@@ -90,11 +87,16 @@ class Run:
         return tuple(self.config["data"]["class_names"])
 
     def load_model(self) -> keras.Model:
-        """Builds the model anew and loads the run's weights, on any backend."""
+        """Builds the model anew and loads the run's weights, on any backend.
+
+        The model has the precision that it was trained in; that of the process stays as it is.
+        """
         from kzoo.weights import load_weights
 
-        model = keras.models.model_from_json(json.dumps(self.config["model"]["architecture"]))
-        load_weights(model, self.weights_path)
+        config = self.config
+        with precision(config["recipe"]["precision"]):
+            model = keras.models.model_from_json(json.dumps(config["model"]["architecture"]))
+            load_weights(model, self.weights_path)
         return model
 
     def load_dataset(self) -> Dataset:
@@ -142,23 +144,3 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     aside = path.with_name(f".{path.name}")
     aside.write_text(json.dumps(content, indent=2) + "\n")
     aside.replace(path)
-
-
-def environment() -> dict[str, Any]:
-    """Returns versions, backend and device, for the record."""
-    from kzoo.ops import device_kind
-
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {
-        "backend": keras.backend.backend(),
-        "device": device_kind(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "versions": versions,
-        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from kzoo.training.recipe import Recipe, Schedule
+from kzoo.training.recipes import Recipe, Schedule
 
 
 @keras.saving.register_keras_serializable(package="kzoo")

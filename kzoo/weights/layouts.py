@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
+from kzoo.data.published import IMAGENET_MEAN, IMAGENET_STD
+
 # Keras variable -> PyTorch's, of convolution, batch normalization and dense layer.
 _VARIABLES = {
     "kernel": "weight",
@@ -75,7 +77,7 @@ LAYOUTS = {
         shortcut="pad",
         classifier="linear",
         projection=("shortcut.0", "shortcut.1"),
-        statistics={None: ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))},
+        statistics={None: (IMAGENET_MEAN, IMAGENET_STD)},
     ),
     # https://github.com/chenyaofo/pytorch-cifar-models
     "chenyaofo": Layout(

@@ -52,7 +52,7 @@ weights, test, depth, format_name, out, python = sys.argv[1:]
 model = kzoo.resnet(int(depth), weights=weights)
 with np.load(test) as file:
     images = file["images"][::1000]
-exported = kzoo.export(model, out, format=format_name, images=images, python=python)
+exported = kzoo.export_model(model, out, format=format_name, images=images, python=python)
 print(readers.__file__, exported.directory, exported.runtime, sep="\\n")
 """
 

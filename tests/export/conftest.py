@@ -20,4 +20,4 @@ def exported(model, digits, tmp_path_factory):
     if importlib.util.find_spec("tensorflow") is None:
         pytest.skip("needs TensorFlow")
     out = tmp_path_factory.mktemp("exports")
-    return kzoo.export(model, out, name="digits", class_names=digits.class_names, images=digits.test.images)
+    return kzoo.export_model(model, out, name="digits", class_names=digits.class_names, images=digits.test.images)

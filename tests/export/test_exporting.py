@@ -39,7 +39,7 @@ def written(monkeypatch):
 
 
 def test_handed_over_model_answers_as_the_source(written, model, tmp_path):
-    exported = kzoo.export(model, tmp_path)
+    exported = kzoo.export_model(model, tmp_path)
     assert exported.directory == tmp_path / model.name / "1"
     assert exported.largest_difference <= 1e-5 * exported.largest_logit
 
@@ -48,7 +48,7 @@ def test_handed_over_model_answers_as_the_source(written, model, tmp_path):
 def test_model_of_another_precision_is_exported_in_float32(written, precision, tmp_path):
     kzoo.set_precision(precision)
     model = kzoo.resnet(8, input_shape=(16, 16, 3))
-    kzoo.export(model, tmp_path)
+    kzoo.export_model(model, tmp_path)
     assert {layer.compute_dtype for layer in written["model"].layers if layer.weights} == {"float32"}
 
 
@@ -56,24 +56,24 @@ def test_model_of_another_precision_is_exported_in_float32(written, precision, t
 def test_difference_fails_the_export_and_leaves_nothing(written, error, model, tmp_path):
     written["error"] = error
     with pytest.raises(RuntimeError, match=r"to 0.0001 of the largest logit, .* Received: a difference of .* test 1"):
-        kzoo.export(model, tmp_path)
+        kzoo.export_model(model, tmp_path)
     assert everything_in(tmp_path) == []
 
 
 def test_version_is_never_overwritten(written, model, tmp_path):
-    kzoo.export(model, tmp_path, name="m", version=3)
+    kzoo.export_model(model, tmp_path, name="m", version=3)
     before = everything_in(tmp_path)
     with pytest.raises(FileExistsError, match="An export never overwrites a version. Received: .*m/3, which exists."):
-        kzoo.export(model, tmp_path, name="m", version=3)
+        kzoo.export_model(model, tmp_path, name="m", version=3)
     assert everything_in(tmp_path) == before
-    assert kzoo.export(model, tmp_path, name="m", version=4).directory == tmp_path / "m" / "4"
+    assert kzoo.export_model(model, tmp_path, name="m", version=4).directory == tmp_path / "m" / "4"
 
 
 def test_missing_tensorflow_names_the_extra_and_the_option(monkeypatch, model, tmp_path):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tensorflow" else find_spec(name))
     with pytest.raises(ImportError, match=r"(?s)Received: .*python.*'kzoo\[tensorflow-cpu\]'.*--python PATH"):
-        kzoo.export(model, tmp_path)
+        kzoo.export_model(model, tmp_path)
     assert everything_in(tmp_path) == []
 
 
@@ -92,7 +92,7 @@ def test_failing_interpreter_is_told_and_leaves_nothing(said, hint, model, tmp_p
     python.write_text(f'#!/bin/sh\necho "{said}" >&2\nexit 3\n')
     python.chmod(python.stat().st_mode | stat.S_IXUSR)
     with pytest.raises(RuntimeError, match=re.escape(hint)) as caught:
-        kzoo.export(model, tmp_path / "out", python=python)
+        kzoo.export_model(model, tmp_path / "out", python=python)
     assert str(caught.value).startswith(f"{python} must be able to write the export. Received: exit status 3.")
     assert everything_in(tmp_path / "out") == []
 
@@ -116,25 +116,25 @@ def test_failing_interpreter_is_told_and_leaves_nothing(said, hint, model, tmp_p
 )
 def test_argument_out_of_place_is_told(arguments, message, model, tmp_path):
     with pytest.raises(ValueError, match=re.escape(message)):
-        kzoo.export(model, tmp_path, **arguments)
+        kzoo.export_model(model, tmp_path, **arguments)
     assert everything_in(tmp_path) == []
 
 
 def test_interpreter_that_does_not_exist_is_told(model, tmp_path):
     with pytest.raises(FileNotFoundError, match="`python` must be the path of a Python interpreter. Received: "):
-        kzoo.export(model, tmp_path, python="nowhere")
+        kzoo.export_model(model, tmp_path, python="nowhere")
 
 
 @pytest.mark.parametrize("arguments", [{"include_top": False}, {"input_shape": (16, 16, 1)}])
 def test_model_that_is_no_classifier_of_colour_images_is_told(arguments, tmp_path):
     model = kzoo.resnet(8, **arguments)
     with pytest.raises(ValueError, match=re.escape("`model` must map images (batch, height, width, 3)")):
-        kzoo.export(model, tmp_path)
+        kzoo.export_model(model, tmp_path)
 
 
 def test_softmax_is_undone(written, tmp_path):
     model = kzoo.resnet(8, input_shape=(16, 16, 3), classifier_activation="softmax")
-    assert kzoo.export(model, tmp_path).largest_logit > 1
+    assert kzoo.export_model(model, tmp_path).largest_logit > 1
 
 
 def test_comparison_asks_for_the_same_shape():

@@ -25,7 +25,9 @@ def written(request, model, digits, tmp_path_factory):
     if missing := [name for name in NEEDS[request.param] if importlib.util.find_spec(name) is None]:
         pytest.skip(f"needs {' and '.join(missing)}: run by the serving-cpu environment")
     out = tmp_path_factory.mktemp(request.param)
-    return kzoo.export(model, out, format=request.param, class_names=digits.class_names, images=digits.test.images)
+    return kzoo.export_model(
+        model, out, format=request.param, class_names=digits.class_names, images=digits.test.images
+    )
 
 
 def test_format_is_verified_by_its_own_runtime(written):

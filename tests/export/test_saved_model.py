@@ -218,7 +218,7 @@ def test_folded_saved_model_is_faster_at_batch_1(tmp_path):
 
     model = kzoo.resnet20(seed=1)
     image = tf.zeros((1, 32, 32, 3), tf.uint8)
-    directories = [kzoo.export(model, tmp_path, name=str(fold), fold=fold).directory for fold in (True, False)]
+    directories = [kzoo.export_model(model, tmp_path, name=str(fold), fold=fold).directory for fold in (True, False)]
     loaded = [tf.saved_model.load(str(directory)) for directory in directories]
     times = ([], [])
     for _ in range(600):

@@ -40,5 +40,5 @@ def test_float64_is_computed_in_float64(name):
 
 
 def test_precision_of_another_name_is_an_error():
-    with pytest.raises(ValueError, match="`precision` must be .* Received: precision='float16'."):
+    with pytest.raises(ValueError, match="`name` must be .* Received: name='float16'."):
         kzoo.set_precision("float16")

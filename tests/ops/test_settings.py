@@ -5,7 +5,7 @@ import keras
 import pytest
 from keras import ops
 
-from kzoo.ops import device_kind, device_of
+from kzoo.environment import device_kind, device_of
 
 LOOK = {
     "tensorflow": """

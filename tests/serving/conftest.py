@@ -37,7 +37,7 @@ def exported(model, digits, tmp_path_factory):
         pytest.skip(f"needs {' and '.join(missing)}: run by the serving-cpu environment")
     out = tmp_path_factory.mktemp("exports")
     images = digits.test.images
-    return kzoo.export(
+    return kzoo.export_model(
         model, out, name="digits", class_names=[f"digit {n}" for n in range(10)], images=images
     ).directory
 

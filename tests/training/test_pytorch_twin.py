@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo.training.fit import compile_model, training_batches
+from kzoo.training.loop import compile_model, training_batches
 
 torch = pytest.importorskip("torch", reason="the twin is written in PyTorch")
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "torch", reason="one backend is enough: all agree")

@@ -8,10 +8,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 import kzoo
-from kzoo.cli import app
 from kzoo.weights import checkpoint as module
 
 KERNEL = "layer2.0.conv1.weight"
@@ -319,19 +317,3 @@ def test_akamaster_checkpoint_gives_its_reference_logits(shared, depth, file, pr
     for plain_or_folded in (model, kzoo.fold_batch_norm(model)):
         logits = plain_or_folded.predict(images, verbose=0)
         np.testing.assert_allclose(logits, expected, rtol=0, atol=tolerance)
-
-
-@pytest.mark.shared
-def test_command_line_imports_a_checkpoint(shared, tmp_path):
-    pytest.importorskip("torch")
-    checkpoint = shared / "weights" / "akamaster" / "resnet20-12fca82f.th"
-    out = tmp_path / "aka.weights.h5"
-    options = ["--layout", "akamaster", "--out", str(out)]
-    result = CliRunner().invoke(app, ["import", str(checkpoint), "--model", "resnet20", *options])
-    assert "resnet20, 10 classes" in result.output.replace("\n", " ")
-    model = kzoo.resnet20()
-    kzoo.load_torch_checkpoint(model, checkpoint, layout="akamaster")
-    for a, b in zip(model.get_weights(), kzoo.resnet20(weights=out).get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
-    failed = CliRunner().invoke(app, ["import", str(checkpoint), "--model", "resnet56", *options])
-    assert "module.layer1.3.conv1.weight is missing" in str(failed.exception)

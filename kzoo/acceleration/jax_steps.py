@@ -1,0 +1,112 @@
+"""Steps of Keras's trainer on JAX, compiled so that the next step can use their memory again.
+
+XLA allocates what a step computes as one block, in a thread of its own, and frees it at the end of the step. From other
+threads than the main one glibc gives blocks of 64 MB or more back to the system, and smaller ones too unless the
+process is tuned to keep them. XLA can divide the memory up, but Keras has no public way to hand it options.
+"""
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import keras
+import numpy as np
+from jax import numpy as jnp
+
+from kzoo.acceleration import process
+from kzoo.acceleration.registry import Acceleration, find
+
+_OPTION = "xla_multiheap_size_constraint_per_heap"
+_BLOCK = 2**24  # bytes
+_JIT = "keras.src.backend.jax.trainer:jit"  # `jax.jit`, or that of Flax's
+_IS_OUTERMOST = "jax._src.core:trace_state_clean"
+
+
+def takes(model: Any) -> bool:
+    """Returns whether a model's steps are compiled here: not if eager, several at a time, or on several devices."""
+    return (
+        not model.run_eagerly
+        and model.jit_compile
+        and model.steps_per_execution == 1
+        and keras.distribution.distribution() is None
+        and ACCELERATION.is_active()
+    )
+
+
+def compiled(step: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Returns what Keras makes of a step, a function of a state and an iterator of batches, compiled with options."""
+    compiled_step = jit(step, donate_argnums=0)
+    return lambda state, iterator: compiled_step(state, next(iterator))
+
+
+def jit(step: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """Does what `jax.jit` does to a step, and divides its memory into blocks that its largest tensor fits into.
+
+    How large that is depends on the size of a batch, and the compiler takes the size of the blocks as an option. So
+    the step is compiled once for every shape of its data, which are its last argument; JAX does the same.
+    """
+    plain = jax.jit(step, **options)
+    is_outermost = find(_IS_OUTERMOST)
+    by_shape = dict[Any, Any]()
+
+    @functools.wraps(step)
+    def compiled_for_shape(*arguments: Any) -> Any:
+        if not is_outermost():
+            return plain(*arguments)  # a part of another program takes no options
+        data = jax.tree.leaves(arguments[-1])
+        shapes = tuple((jnp.shape(tensor), getattr(tensor, "dtype", None)) for tensor in data)
+        if shapes not in by_shape:
+            chosen = _memory_options(_largest_tensor(plain.trace(*arguments).jaxpr.jaxpr))
+            by_shape[shapes] = jax.jit(step, **options, compiler_options=chosen) if chosen else plain
+        return by_shape[shapes](*arguments)
+
+    return compiled_for_shape
+
+
+def _largest_tensor(jaxpr: Any) -> int:
+    """Returns the bytes of the largest tensor that a program computes."""
+    inner = jax.tree.leaves([list(equation.params.values()) for equation in jaxpr.eqns])
+    programs = [getattr(program, "jaxpr", program) for program in inner]
+    found = [_largest_tensor(program) for program in programs if hasattr(program, "eqns")]
+    tensors = [variable.aval for equation in jaxpr.eqns for variable in equation.outvars]
+    return max([0, *found, *(tensor.size * tensor.dtype.itemsize for tensor in tensors if hasattr(tensor, "dtype"))])
+
+
+def _memory_options(largest: int) -> dict[str, int] | None:
+    """Returns what divides memory into blocks, where it can be kept then.
+
+    With smaller blocks than a tensor takes XLA would give each tensor a block to itself for all of the step.
+    """
+    return {_OPTION: max(_BLOCK, largest)} if largest <= process.LARGEST_KEPT and _compiler_knows(_OPTION) else None
+
+
+@functools.cache
+def _compiler_knows(option: str) -> bool:
+    """Returns whether the backend is XLA's for CPUs and takes the option, which the user has not set."""
+    if jax.default_backend() != "cpu" or option in os.environ.get("XLA_FLAGS", ""):
+        return False
+    try:
+        jax.jit(lambda x: x, compiler_options={option: _BLOCK}).lower(0.0).compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
+
+
+def _check() -> bool:
+    if not process.keeps_freed():
+        raise RuntimeError("freed memory is not kept: set KZOO_TUNE_PROCESS=1 before kzoo is imported")
+    if find(_JIT) is not jax.jit:
+        raise RuntimeError("Keras compiles by Flax")
+    return _compiler_knows(_OPTION) and float(jit(lambda state, x: x.sum() + state)(1.0, np.ones(3))) == 4
+
+
+ACCELERATION = Acceleration(
+    "steps use their memory again",
+    does="steps are compiled to divide their memory into blocks that the C library keeps from one step to the next",
+    brings="JAX trains in a quarter less time on CPUs, with freed memory kept",
+    versions={"keras": ">=3.15,<3.16", "jax": ">=0.10.2,<0.11"},
+    needs=(_JIT, _IS_OUTERMOST),
+    check=_check,
+)

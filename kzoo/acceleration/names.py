@@ -1,0 +1,65 @@
+"""Private names of Keras and the backends that kzoo reads where there is no public one, beside the accelerations.
+
+Each function says what it does where the name is missing.
+"""
+
+from typing import Any
+
+from kzoo.acceleration.registry import find
+
+_in_stateless_scope = find("keras.src.backend.common.stateless_scope:in_stateless_scope")
+
+
+def inbound_nodes(operation: Any) -> list[Any]:
+    """Returns the calls of a layer or another operation in a functional model, each with its `input_tensors`.
+
+    Raises:
+        AttributeError: If this version of Keras does not tell.
+    """
+    nodes: list[Any] = operation._inbound_nodes
+    return nodes
+
+
+def maker(tensor: Any) -> Any:
+    """Returns the operation that a symbolic tensor comes from.
+
+    Raises:
+        AttributeError: If this version of Keras does not tell.
+    """
+    return tensor._keras_history.operation
+
+
+def may_write_in_place() -> bool:
+    """Returns whether a variable's tensor may be written to: not in a stateless scope, or where Keras does not tell."""
+    return _in_stateless_scope is not None and not _in_stateless_scope()
+
+
+def promotes_widely() -> bool:
+    """Returns whether Keras computes products, means and losses of float64 tensors in float64.
+
+    Its type promotion does not on PyTorch and JAX (Keras 3.15), for it never gives a 64-bit type there.
+    """
+    table = find("keras.src.backend.common.dtypes:BIT64_TO_BIT32_DTYPE")
+    return table is None or table["float64"] == "float64"
+
+
+def set_wide_promotion(wanted: bool) -> None:
+    """Lets Keras compute results of float64 tensors in float64 from now on, or not; nothing where that is not found."""
+    table = find("keras.src.backend.common.dtypes:BIT64_TO_BIT32_DTYPE")
+    if table is not None and promotes_widely() != wanted:
+        table["float64"] = "float64" if wanted else "float32"
+
+
+def tensorflow_uses_onednn() -> bool | None:
+    """Returns TensorFlow's own answer: which processors it trusts with oneDNN changes between versions.
+
+    `None` where it does not tell.
+    """
+    ask = find("tensorflow.python.util._pywrap_util_port:IsMklEnabled")
+    return None if ask is None else bool(ask())
+
+
+def jax_has_started() -> bool:
+    """Returns whether JAX has made up its mind about devices and flags; yes where it does not tell."""
+    ask = find("jax._src.xla_bridge:backends_are_initialized")
+    return True if ask is None else bool(ask())

@@ -1,0 +1,56 @@
+"""Steps of gradient descent over all weights at once on PyTorch, which has no public names for that."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from kzoo.acceleration.registry import Acceleration
+
+Tensor = Any
+
+
+@torch.no_grad()
+def sgd_step(
+    weights: Sequence[Tensor],
+    velocities: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    rate: Tensor,
+    *,
+    momentum: float,
+    nesterov: bool,
+    decay: Sequence[float],
+) -> None:
+    """Does what `kzoo.ops.generic.sgd_step` says, by a few operations over all weights instead of some for each.
+
+    The rate stays a tensor: reading its value would wait for the GPU.
+    """
+    values, moving = list(weights), list(velocities)
+    slopes = [gradient.to(value.dtype) for gradient, value in zip(gradients, values, strict=True)]
+    for amount in set(decay) - {0.0}:
+        chosen = [i for i, own in enumerate(decay) if own == amount]
+        decayed = torch._foreach_add([slopes[i] for i in chosen], [values[i] for i in chosen], alpha=amount)
+        for i, slope in zip(chosen, decayed, strict=True):
+            slopes[i] = slope
+    torch._foreach_mul_(moving, momentum)
+    torch._foreach_add_(moving, slopes)
+    steps = torch._foreach_add(slopes, moving, alpha=momentum) if nesterov else moving
+    torch._foreach_sub_(values, torch._foreach_mul(steps, rate.to(values[0].dtype)))
+
+
+def _check() -> bool:
+    weights, velocities = [torch.ones(2), torch.ones(3)], [torch.ones(2), torch.ones(3)]
+    gradients, rate = [torch.full((2,), 3.0), torch.full((3,), 2.0)], torch.tensor(0.5)
+    sgd_step(weights, velocities, gradients, rate, momentum=0.5, nesterov=True, decay=[1.0, 0.0])
+    # 3 + 1 = 4; 0.5 + 4 = 4.5; 1 - 0.5 * (4 + 0.5 * 4.5), and the same without decay
+    return [weights[0].tolist(), weights[1].tolist()] == [[-2.125] * 2, [-0.625] * 3]
+
+
+ACCELERATION = Acceleration(
+    "one step for all weights",
+    does="`kzoo.SGD` steps all weights by a few operations, instead of some for each",
+    brings="1 to 2 % of a step on CPUs, more on GPUs",
+    versions={"torch": ">=2.10,<3"},
+    needs=tuple(f"torch:_foreach_{name}" for name in ("add", "add_", "mul", "mul_", "sub_")),
+    check=_check,
+)

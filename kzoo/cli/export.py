@@ -1,0 +1,52 @@
+"""The commands `kzoo export` and `kzoo serve`."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import kzoo
+from kzoo.cli.options import AsJson
+from kzoo.cli.showing import show
+from kzoo.serving import Limits
+
+app = typer.Typer()
+
+
+@app.command()
+def export(
+    source: Annotated[
+        Path, typer.Argument(metavar="RUN_OR_WEIGHTS", help="Run directory, weights file, or name of weights.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of all exports.")],
+    format_name: Annotated[str, typer.Option("--format", help="saved_model, onnx, litert, openvino.")] = "saved_model",
+    name: Annotated[str | None, typer.Option(help="What servers call it.", show_default="the model's name")] = None,
+    version: Annotated[int, typer.Option(help="1 or larger; an existing one is never overwritten.")] = 1,
+    fold: Annotated[bool, typer.Option("--fold/--no-fold", help="Fold batch norm into the convolutions.")] = True,
+    python: Annotated[Path | None, typer.Option(help="Interpreter that has TensorFlow.", show_default="this")] = None,
+    model: Annotated[str | None, typer.Option(help="Name of the model that a weights file belongs to.")] = None,
+    data: Annotated[str | None, typer.Option(help="Dataset to verify with.", show_default="the run's")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of prepared datasets.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Export a model for servers and other runtimes, and verify it there."""
+    dataset = kzoo.load_dataset(data, data_dir=data_dir) if data else None
+    options = {"format": format_name, "name": name, "version": version, "fold": fold, "python": python}
+    exported = kzoo.export_saved(source, out, model=model, dataset=dataset, **options)
+    difference = f"largest difference {exported.largest_difference:.3g}, largest logit {exported.largest_logit:.4g}"
+    readable = f"Exported {exported.directory}\nRead back by {exported.runtime}: {difference}"
+    show(dataclasses.asdict(exported), as_json, readable, wrap=False)
+
+
+@app.command()
+def serve(
+    directory: Annotated[Path, typer.Argument(metavar="EXPORT_DIR", help="An export, or the folder of its versions.")],
+    port: Annotated[int, typer.Option(help="Port to listen at.")] = 8080,
+    host: Annotated[str, typer.Option(help="Address to listen at; the default is this machine alone.")] = "127.0.0.1",
+    max_body_bytes: Annotated[int, typer.Option(help="Largest request.")] = Limits.body_bytes,
+    max_batch: Annotated[int, typer.Option(help="Most images in a request.")] = Limits.batch,
+    max_pixels: Annotated[int, typer.Option(help="Largest image to decode.")] = Limits.pixels,
+) -> None:
+    """Serve an export over HTTP (V1 and Open Inference protocols, and a page) until interrupted."""
+    kzoo.serve(directory, host=host, port=port, limits=Limits(max_body_bytes, max_batch, max_pixels))

@@ -1,0 +1,39 @@
+"""The commands `kzoo list` and `kzoo describe`."""
+
+import dataclasses
+
+import typer
+from rich.table import Table
+
+import kzoo
+from kzoo.cli.options import AsJson
+from kzoo.cli.showing import show, table
+
+app = typer.Typer()
+
+
+@app.command("list")
+def list_command(as_json: AsJson = False) -> None:
+    """List the models."""
+    names = kzoo.list_models()
+    show(names, as_json, "\n".join(names))
+
+
+@app.command()
+def describe(model: str, as_json: AsJson = False) -> None:
+    """Describe a model: parameters, multiply-adds, receptive field, layers."""
+    description = kzoo.describe(model)
+    show(dataclasses.asdict(description), as_json, _layers_table(description))
+
+
+def _layers_table(description: kzoo.Description) -> Table:
+    rows = table("layer", "class", "output", "parameters", "multiply-adds", "field")
+    for layer in description.layers:
+        shape = "x".join(map(str, layer.output_shape))
+        counts = (f"{layer.parameters:,}", f"{layer.multiply_adds:,}", str(layer.receptive_field))
+        rows.add_row(layer.name, layer.kind, shape, *counts)
+    rows.caption = (
+        f"{description.model}: {description.parameters:,} parameters, {description.multiply_adds:,} multiply-adds an "
+        f"image, receptive field {description.receptive_field} pixels, {len(description.layers)} layers"
+    )
+    return rows

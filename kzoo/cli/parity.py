@@ -1,0 +1,57 @@
+"""The commands `kzoo parity ...`."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+import kzoo
+from kzoo import parity
+from kzoo.cli.options import AsJson, Data, Dropout, ImageSize, Seed, square
+from kzoo.parity.recording import checked_path, load_all
+from kzoo.parity.report import checked_report_path, table_of
+
+app = typer.Typer(help="Whether backends compute the same.", no_args_is_help=True)
+
+
+@app.command()
+def record(
+    out: Annotated[Path, typer.Argument(help="The .npz to write.")],
+    model: Annotated[str, typer.Option(help="Name of a model.")] = "resnet20",
+    data: Data = "digits",
+    steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 50,
+    dtype: Annotated[str, typer.Option(help="float64 or float32.")] = "float64",
+    device: Annotated[str | None, typer.Option(help="cpu or gpu.", show_default="gpu if there is one")] = None,
+    dropout: Dropout = 0.1,
+    seed: Seed = 0,
+    drift: Annotated[bool, typer.Option("--drift", help="Also how float32 and float64 drift apart.")] = False,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of prepared datasets.")] = None,
+    image_size: ImageSize = None,
+) -> None:
+    """Record the first steps of a training on the backend that KERAS_BACKEND names."""
+    path = checked_path(out)
+    if device == "cpu":  # what backends do on the CPU of a machine without a GPU, not beside one
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    settings: dict[str, Any] = {"steps": steps, "dtype": dtype, "device": device, "dropout": dropout, "seed": seed}
+    dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=square(image_size))
+    recording = parity.record(model, dataset, drift=drift, **settings)
+    recording.save(path)
+    typer.echo(f"{path}: {len(recording.arrays)} arrays of {model} on {recording.name}")
+
+
+@app.command()
+def compare(
+    recordings: Annotated[list[Path], typer.Argument(help="Two .npz or more.")],
+    as_json: AsJson = False,
+    report: Annotated[Path | None, typer.Option(help="Also write this .md, and a plot beside it.")] = None,
+) -> None:
+    """Compare recordings: one row a quantity; exit status 1 if one is beyond its tolerance."""
+    checked_report_path(report)
+    comparison = parity.compare(load_all(recordings))
+    if report is not None:
+        parity.write_report(comparison, report)
+    Console().print_json(json.dumps(comparison.to_dict())) if as_json else Console().print(table_of(comparison))
+    raise typer.Exit(0 if comparison.passed else 1)

@@ -1,0 +1,116 @@
+"""The commands `kzoo train`, `kzoo evaluate`, `kzoo predict` and `kzoo compare`."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+import kzoo
+from kzoo.cli.options import AsJson, Data, DataDir, Dropout, ImageSize, Seed, square
+from kzoo.cli.showing import cell, show, table
+from kzoo.training.compare import compare_runs
+
+app = typer.Typer()
+
+
+@app.command()
+def train(
+    model: str,
+    data: Data = "digits",
+    recipe: Annotated[str, typer.Option(help="default, akamaster or he2015.")] = "default",
+    epochs: Annotated[int | None, typer.Option(help="At most that many epochs.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    dropout: Dropout = 0.0,
+    patience: Annotated[int | None, typer.Option(help="Epochs without improvement before stopping; 0: never.")] = None,
+    min_delta: Annotated[float | None, typer.Option(help="Least improvement of the validation loss.")] = None,
+    seed: Seed = 0,
+    precision: Annotated[str | None, typer.Option(help="float32, mixed_bfloat16 or float64.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Run directory.", show_default="runs/...")] = None,
+    data_dir: DataDir = None,
+    image_size: ImageSize = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a new model and leave a run directory."""
+    changes = {"epochs": epochs, "batch_size": batch_size, "learning_rate": lr, "precision": precision}
+    changes |= {"patience": patience, "min_delta": min_delta}
+    dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=square(image_size))
+    changed = kzoo.recipe(recipe).override(**changes)
+    verbose = 0 if as_json else "auto"
+    trained = kzoo.train(model, dataset, changed, seed=seed, run_dir=run, verbose=verbose, dropout=dropout)
+    show(trained.metrics, as_json, _metrics_table(trained))
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path | None, typer.Argument(help="Run directory.")] = None,
+    model: Annotated[str | None, typer.Option(help="Name of a model, instead of a run.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Its .weights.h5 file, or a name.")] = None,
+    data: Annotated[str | None, typer.Option(help="Dataset, if not the run's own.")] = None,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    data_dir: DataDir = None,
+    image_size: ImageSize = None,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a run, or a model with weights: loss, top-1, top-5, per class."""
+    dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=square(image_size)) if data else None
+    result = kzoo.evaluate_saved(run, model=model, weights=weights, dataset=dataset, split=split)
+    show(dataclasses.asdict(result), as_json, _classes_table(result))
+
+
+@app.command()
+def predict(
+    run: Path,
+    images: list[Path],
+    top: Annotated[int, typer.Option(help="How many classes to name.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Classify image files."""
+    predictions = kzoo.predict_files(kzoo.Run(run), images, top=top)
+    show([dataclasses.asdict(prediction) for prediction in predictions], as_json, _predictions_table(predictions))
+
+
+@app.command()
+def compare(
+    runs: list[Path],
+    picture: Annotated[Path, typer.Option(help="Where to draw the curves.")] = Path("comparison.png"),
+    as_json: AsJson = False,
+) -> None:
+    """Compare runs: a table, and their curves in one picture."""
+    results = compare_runs([kzoo.Run(run) for run in runs], picture)
+    show(results, as_json, _comparison_table(results, picture))
+
+
+def _metrics_table(run: kzoo.Run) -> Table:
+    rows = table("", str(run.directory))
+    for key, value in run.metrics.items():
+        rows.add_row(key, cell(value))
+    return rows
+
+
+def _classes_table(result: kzoo.Evaluation) -> Table:
+    rows = table("class", "top-1")
+    for name, accuracy in result.per_class.items():
+        rows.add_row(name, f"{accuracy:.4f}")
+    scores = f"loss {result.loss:.4f}, top-1 {result.accuracy:.4f}, top-5 {result.top5_accuracy:.4f}"
+    rows.caption = f"{result.images:,} images: {scores}"
+    return rows
+
+
+def _predictions_table(predictions: Sequence[kzoo.Prediction]) -> Table:
+    rows = table("file", "class", "probability")
+    for prediction in predictions:
+        for name, probability in zip(prediction.classes, prediction.probabilities, strict=True):
+            rows.add_row(prediction.file, name, f"{probability:.4f}")
+    return rows
+
+
+def _comparison_table(results: Sequence[dict[str, Any]], picture: Path) -> Table:
+    rows = table("", *(result["run"] for result in results))
+    for key in list(results[0])[1:]:
+        rows.add_row(key, *(cell(result[key]) for result in results))
+    rows.caption = f"curves: {picture}"
+    return rows

@@ -1,0 +1,192 @@
+"""Residual networks for small images: He et al. 2015, He et al. 2016 (v2), Zagoruyko & Komodakis 2016 (wide)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, TypedDict, Unpack
+
+import keras
+
+from kzoo.blocks import Normalization, Order, Shortcut, convolution, norm, relu, residual_stage
+from kzoo.initializers import HeNormal
+from kzoo.layers import PixelNormalization
+from kzoo.models.model import Model
+from kzoo.weights import fetch, load_weights, registered
+
+SMALLEST_INPUT = 8
+STAGE_FILTERS = (16, 32, 64)
+
+
+class Arguments(TypedDict, total=False):
+    """What every constructor takes; see `resnet`."""
+
+    weights: str | Path | None
+    include_top: bool
+    input_shape: Sequence[int]
+    pooling: Literal["avg", "max"] | None
+    classes: int
+    classifier_activation: str | None
+    include_preprocessing: bool
+    order: Order
+    shortcut: Shortcut
+    normalization: Normalization
+    dropout: float
+    seed: int
+    name: str
+
+
+def resnet(depth: int, **arguments: Unpack[Arguments]) -> keras.Model:
+    """Builds a CIFAR ResNet of any depth 6n + 2: a stem, three stages of n blocks at 16, 32 and 64 filters, a head.
+
+    Args:
+        depth: Integer, 6n + 2: 20, 32, 44, 56, 110, ...
+        weights: Name of registered weights (`kzoo.list_weights()`), path of a `.weights.h5` file, or `None` for initial
+            weights. The file's classifier is left out without the top, its input normalization without preprocessing.
+            Defaults to `None`.
+        include_top: Boolean, whether to end with pooling and the classifier. Defaults to `True`.
+        input_shape: `(height, width, channels)`, at least 8x8 pixels. Defaults to `(32, 32, 3)`.
+        pooling: Without the top: `None` for feature maps, `"avg"` or `"max"` for a vector. Defaults to `None`.
+        classes: Integer, number of outputs. Defaults to `10`.
+        classifier_activation: Activation of the outputs, such as `"softmax"`. Defaults to `None`, logits.
+        include_preprocessing: Boolean, whether the model takes pixels in [0, 255] and normalizes them itself.
+            Defaults to `True`.
+        order: `"classic"` (v1), `"preact"` (v2) or `"additive"`, see `kzoo.residual_block`. Defaults to `"classic"`.
+        shortcut: `"pad"` (option A), `"projection"` (option B) or `"none"`. Defaults to `"pad"` for `"classic"` and
+            `"additive"`, to `"projection"` for `"preact"`.
+        normalization: `"batch"`, or `None` for biases instead. Defaults to `"batch"`.
+        dropout: Float in [0, 1), the fraction dropped inside each block. Defaults to `0.0`.
+        seed: Integer, 0 or larger, from which initial weights and dropout masks are drawn. Defaults to `0`.
+        name: String, the model's name. Defaults to `"resnet{depth}"`, with `"_v2"` for `"preact"`.
+
+    Returns:
+        A functional `keras.Model` from images `(batch, height, width, channels)` to logits `(batch, classes)`.
+
+    Raises:
+        ValueError: If an argument is not one of those above, or the weights are not of this model.
+
+    Example:
+        >>> kzoo.resnet(26, classes=100).output_shape
+        (None, 100)
+
+    References:
+        - [He et al., 2015](https://arxiv.org/abs/1512.03385), section 4.2
+        - [He et al., 2016](https://arxiv.org/abs/1603.05027), section 4
+    """
+    blocks, rest = divmod(depth - 2, 6)
+    if rest or blocks < 1:
+        raise ValueError(f"`depth` must be 6n + 2. Received: depth={depth}.")
+    preact = arguments.get("order") == "preact"
+    arguments.setdefault("name", f"resnet{depth}_v2" if preact else f"resnet{depth}")
+    return _build(blocks, STAGE_FILTERS, **arguments)
+
+
+def wide_resnet(depth: int, width: int, **arguments: Unpack[Arguments]) -> keras.Model:
+    """Builds a wide residual network of depth 6n + 4: pre-activation, projections, `width` times the filters.
+
+    Args:
+        depth: Integer, 6n + 4: 16, 22, 28, 40, ...
+        width: Integer, factor on the filters of the stages (not of the stem).
+        **arguments: As for `resnet`. `order` defaults to `"preact"`, `name` to `"wide_resnet{depth}_{width}"`.
+
+    Returns:
+        A functional `keras.Model`, as `resnet`.
+
+    Raises:
+        ValueError: If `depth` is not 6n + 4, `width` is below 1, or an argument is none of those of `resnet`.
+
+    Reference:
+        - [Zagoruyko & Komodakis, 2016](https://arxiv.org/abs/1605.07146), table 1
+    """
+    blocks, rest = divmod(depth - 4, 6)
+    if rest or blocks < 1:
+        raise ValueError(f"`depth` must be 6n + 4. Received: depth={depth}.")
+    if width < 1:
+        raise ValueError(f"`width` must be at least 1. Received: width={width}.")
+    arguments.setdefault("name", f"wide_resnet{depth}_{width}")
+    arguments.setdefault("order", "preact")
+    return _build(blocks, tuple(width * filters for filters in STAGE_FILTERS), **arguments)
+
+
+def _build(
+    blocks: int,
+    stage_filters: Sequence[int],
+    *,
+    weights: str | Path | None = None,
+    include_top: bool = True,
+    input_shape: Sequence[int] = (32, 32, 3),
+    pooling: Literal["avg", "max"] | None = None,
+    classes: int = 10,
+    classifier_activation: str | None = None,
+    include_preprocessing: bool = True,
+    order: Order = "classic",
+    shortcut: Shortcut | None = None,
+    normalization: Normalization = "batch",
+    dropout: float = 0.0,
+    seed: int = 0,
+    name: str,
+) -> keras.Model:
+    _check(input_shape, pooling, classes, include_top)
+    if seed < 0:
+        raise ValueError(f"`seed` must be 0 or larger. Received: seed={seed}.")
+    form = {
+        "order": order,
+        "shortcut": shortcut or ("projection" if order == "preact" else "pad"),
+        "normalization": normalization,
+        "dropout": dropout,
+        "seed": seed,
+    }
+    images = keras.Input(tuple(input_shape), name="image")
+    x = PixelNormalization(**_grey(input_shape), name="normalization")(images) if include_preprocessing else images
+    x = convolution(x, STAGE_FILTERS[0], use_bias=normalization is None, seed=seed, name="stem_conv")  # 32x32x16
+    if order != "preact":
+        x = relu(norm(x, normalization, name="stem_norm"), name="stem_relu")
+    for stage, filters in enumerate(stage_filters, start=1):  # 32x32x16, 16x16x32, 8x8x64
+        x = residual_stage(x, filters, blocks, stride=1 if stage == 1 else 2, name=f"stage{stage}", **form)
+    if order == "preact":
+        x = relu(norm(x, normalization, name="head_norm"), name="head_relu")
+
+    if include_top:
+        x = keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)  # 64
+        x = keras.layers.Dense(
+            classes,
+            activation=classifier_activation,
+            kernel_initializer=HeNormal(seed, "classifier/kernel"),
+            name="classifier",
+        )(x)
+    elif pooling == "avg":
+        x = keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)
+    elif pooling == "max":
+        x = keras.layers.GlobalMaxPooling2D(data_format="channels_last", name="pool")(x)
+    model = Model(images, x, name=name)
+    if weights is not None:
+        if entry := registered(weights):
+            entry.check(form | {"depth": 6 * blocks + 2}, classes=classes if include_top else None)
+            weights = fetch(entry, lambda: resnet(entry.form["depth"]))
+        load_weights(model, weights, optional=_optional(blocks, include_top, include_preprocessing))
+    return model
+
+
+def _optional(blocks: int, include_top: bool, include_preprocessing: bool) -> list[str]:
+    """Groups of a weights file that may be there or not: dropout only counts, the others are left out on request."""
+    groups = ["layers/dropout", *(f"layers/dropout_{i}" for i in range(1, 3 * blocks))]
+    groups += [] if include_top else ["layers/dense"]
+    return groups + ([] if include_preprocessing else ["layers/pixel_normalization"])
+
+
+def _check(input_shape: Sequence[int], pooling: str | None, classes: int, include_top: bool) -> None:
+    if len(input_shape) != 3 or not all(isinstance(size, int) for size in input_shape):
+        raise ValueError(f"`input_shape` must be (height, width, channels). Received: input_shape={input_shape}.")
+    if min(input_shape[:2]) < SMALLEST_INPUT or input_shape[2] < 1:
+        raise ValueError(
+            f"`input_shape` must be at least {SMALLEST_INPUT}x{SMALLEST_INPUT} pixels with a channel. "
+            f"Received: input_shape={tuple(input_shape)}."
+        )
+    if pooling not in (None, "avg", "max"):
+        raise ValueError(f"`pooling` must be None, 'avg' or 'max'. Received: pooling={pooling!r}.")
+    if include_top and classes < 1:
+        raise ValueError(f"`classes` must be at least 1. Received: classes={classes}.")
+
+
+def _grey(input_shape: Sequence[int]) -> dict[str, Any]:
+    """Neutral statistics for images that are not RGB, whose channels CIFAR-10 says nothing of."""
+    channels = input_shape[-1]
+    return {} if channels == 3 else {"mean": (0.5,) * channels, "std": (0.25,) * channels}

@@ -1,0 +1,14 @@
+from commands import kzoo_command, printed_json
+
+import kzoo
+
+
+def test_list_prints_the_models():
+    assert printed_json("list") == kzoo.list_models()
+    assert kzoo_command("list").stdout.split() == kzoo.list_models()
+
+
+def test_describe_prints_cost_and_layers():
+    description = printed_json("describe", "resnet20")
+    assert (description["parameters"], description["receptive_field"]) == (269_722, 81)
+    assert "269,722 parameters" in kzoo_command("describe", "resnet20").stdout
