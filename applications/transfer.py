@@ -58,14 +58,14 @@ def part_of(dataset: kzoo.Dataset, labels: range) -> kzoo.Dataset:
 
 def features_of(model: keras.Model) -> keras.Model:
     """Returns a trained classifier without its last layer: from images to the vector that it classifies."""
-    return keras.Model(model.input, model.layers[-1].input, name="features")
+    return kzoo.Model(model.input, model.layers[-1].input, name="features")
 
 
 def with_new_head(features: keras.Model, classes: int, seed: int) -> keras.Model:
     """Returns a classifier of new classes on the features."""
     images = keras.Input(features.input_shape[1:], name="image")
     head = keras.layers.Dense(classes, kernel_initializer=kzoo.HeNormal(seed, "classifier/kernel"), name="classifier")
-    return keras.Model(images, head(features(images)), name="transferred")
+    return kzoo.Model(images, head(features(images)), name="transferred")
 
 
 def transfer(

@@ -38,6 +38,10 @@ def find(name: str) -> Any:
     return found
 
 
+class NotHere(Exception):
+    """Says why an acceleration has no place on this machine or in this process; raised by its check."""
+
+
 @dataclasses.dataclass(eq=False)
 class Acceleration:
     """Something that makes kzoo faster, and whether it is on in this process.
@@ -49,7 +53,8 @@ class Acceleration:
         versions: Distribution to the versions that it is known for, as a specifier such as `">=3.15,<3.16"`.
         needs: The private names that it uses, as for `find`.
         check: Function that tries it on something small; false, or an exception, if it does not do what its definition
-            does. Called at most once, at first use, in a thread of its own: it sees nothing of the caller's scopes.
+            does, `NotHere` with the reason where there is nothing to try. Called once, at first use, in a thread of its
+            own: it sees nothing of the caller's scopes.
     """
 
     name: str
@@ -88,6 +93,8 @@ class Acceleration:
         def run() -> None:
             try:
                 outcome[0] = None if self.check() else "the check gave another result than the definition"
+            except NotHere as error:
+                outcome[0] = str(error)
             except Exception as error:  # what a changed private name does is nowhere specified
                 outcome[0] = f"the check failed: {type(error).__name__}: {error}"
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from kzoo.acceleration.names import inbound_nodes
 from kzoo.export.fuse import fuse_relu, readers_of
 from kzoo.layers import BatchNorm, Conv2D, ScaleShift
+from kzoo.models import Model
 
 Vector = npt.NDArray[np.float64]
 
@@ -33,7 +34,8 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
             are copied.
 
     Returns:
-        A functional `keras.Model` with weights of its own, not compiled.
+        A functional model with weights of its own, not compiled, of the class of `model`; of a sequential one a
+        `kzoo.Model`.
 
     Raises:
         ValueError: If the model is neither functional nor sequential, a model is inside of it, or a normalization acts
@@ -49,7 +51,7 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     """
     _check(model)
     if isinstance(model, keras.Sequential):
-        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+        model = Model(model.inputs[0], model.outputs[0], name=model.name)
     norms = _norms_by_linear_layer(model)
     folded = {norm.name for norm in norms.values()}
 

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from kzoo import environment
+from kzoo.acceleration.registry import acceleration_report
 from kzoo.data import Dataset, load_dataset
 from kzoo.ops import precision
 
@@ -20,7 +21,7 @@ class Run:
     | file | content |
     |---|---|
     | `config.json` | model, data, recipe, seed: everything needed to repeat the run |
-    | `environment.json` | versions, backend, device |
+    | `environment.json` | versions, backend, device, what accelerates kzoo here and what is off |
     | `history.csv` | one row an epoch |
     | `history.png` | the learning curves |
     | `model.weights.h5` | the weights that the training ended with: of the best epoch, with early stopping |
@@ -49,7 +50,8 @@ class Run:
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise FileExistsError(f"A run needs a new or empty directory. Received: {directory}, which has content.")
         directory.mkdir(parents=True, exist_ok=True)
-        write_json(directory / "environment.json", environment.record())
+        about = {**environment.record(), "acceleration": _accelerations()}
+        write_json(directory / "environment.json", about)
         write_json(directory / "config.json", config)
         return cls(directory)
 
@@ -128,6 +130,11 @@ class Run:
     def _read(self, name: str) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(self._existing(name).read_text())
         return content
+
+
+def _accelerations() -> dict[str, str]:
+    """Returns, for each acceleration, `"on"` or why it is off."""
+    return {one["name"]: "on" if one["active"] else f"off: {one['reason']}" for one in acceleration_report()}
 
 
 def new_run_directory(name: str, parent: str | os.PathLike[str] = "runs") -> Path:

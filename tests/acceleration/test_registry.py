@@ -27,6 +27,10 @@ def fails():
     raise RuntimeError("no")
 
 
+def not_here():
+    raise registry.NotHere("for GPUs")
+
+
 @only_with_acceleration
 @pytest.mark.parametrize(
     ("options", "reason"),
@@ -39,6 +43,7 @@ def fails():
         ),
         ({"check": lambda: False}, "the check gave another result than the definition"),
         ({"check": fails}, "the check failed: RuntimeError: no"),
+        ({"check": not_here}, "for GPUs"),
     ],
 )
 def test_acceleration_is_off_for_a_reason(options, reason):

@@ -10,6 +10,13 @@ from backends import BACKENDS, run_on
 
 pytestmark = pytest.mark.cross
 
+
+@pytest.fixture(params=["on", "off"], autouse=True)
+def acceleration(request, monkeypatch):
+    """Backends agree by their accelerations, and by the definitions alone."""
+    monkeypatch.setenv("KZOO_ACCELERATION", request.param)
+
+
 COMMAND = "import sys; from kzoo.cli import main; sys.argv[0] = 'kzoo'; main()"
 
 

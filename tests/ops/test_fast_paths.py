@@ -265,7 +265,7 @@ def test_conv2d_and_batch_norm_do_not_copy_activations_on_torch():
     import torch
 
     x, kernel = torch.randn(8, 16, 16, 16, requires_grad=True), torch.randn(3, 3, 16, 16, requires_grad=True)
-    with torch.profiler.profile(record_shapes=True) as profile:
+    with torch.profiler.profile(record_shapes=True, acc_events=True) as profile:
         y, _, _ = kzoo.ops.batch_norm(kzoo.ops.conv2d(x, kernel), torch.ones(16), torch.zeros(16), 1e-5)
         y.backward(torch.ones_like(y))
     copies = [event.input_shapes[0] for event in profile.events() if event.name == "aten::copy_"]

@@ -20,7 +20,9 @@ def test_fit_leaves_a_run_directory(tiny, small_model, tmp_path):
     assert set(run.metrics) == {*keys.split(), "train_seconds", "images_per_second"}
     assert run.metrics["backend"] == keras.backend.backend()
     assert len(run.history) == run.metrics["epochs_run"]
-    assert json.loads((run.directory / "environment.json").read_text())["versions"]["keras"] == keras.__version__
+    environment = json.loads((run.directory / "environment.json").read_text())
+    assert environment["versions"]["keras"] == keras.__version__
+    assert environment["acceleration"].keys() == {one["name"] for one in kzoo.acceleration_report()}
 
 
 def test_fit_learns(tiny, small_model, tmp_path):
