@@ -105,8 +105,9 @@ def is_kzoo_program() -> bool:
     """Returns whether this process is the `kzoo` program, or `python -m kzoo...`."""
     # `python -m kzoo.doctor` imports this package before it knows its own path: `sys.argv[0]` is then "-m".
     if sys.argv[:1] == ["-m"]:
-        module = sys.orig_argv[sys.orig_argv.index("-m") + 1] if "-m" in sys.orig_argv[:-1] else ""
-        return module.split(".")[0] == "kzoo"
+        given = sys.orig_argv[sys.orig_argv.index("-m") + 1 :] if "-m" in sys.orig_argv else []
+        given += [argument[2:] for argument in sys.orig_argv if argument.startswith("-m")]  # `-mkzoo.doctor`
+        return bool(given) and next(filter(None, given), "").split(".")[0] == "kzoo"
     return bool(sys.argv) and Path(sys.argv[0]).stem == "kzoo"
 
 

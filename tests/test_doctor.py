@@ -104,7 +104,10 @@ def test_doctor_finds_no_problem_in_a_good_neighbour_of_one(changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"backend.name": "tensorflow", "environment": {}}, "TensorFlow leaves oneDNN off on this processor in scripts"),
+        (
+            {"backend.name": "tensorflow", "environment": {}},
+            "TensorFlow leaves oneDNN off on this processor in scripts",
+        ),
         ({"backend.name": "jax", "environment": {}}, "JAX trains in a quarter less time"),
         ({"backend.name": "torch", "environment": {}}, "PyTorch trains some 2 % faster"),
         ({"acceleration": [{"name": "one", "reason": "KZOO_ACCELERATION=off"}]}, "KZOO_ACCELERATION=off turns off all"),

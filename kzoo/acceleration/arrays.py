@@ -1,4 +1,8 @@
-"""Hands arrays to Keras as a pipeline of kzoo's, which Keras takes as it is."""
+"""Hands data to Keras as a pipeline of kzoo's, which Keras takes as it is.
+
+Keras makes a pipeline (a `DataAdapter`) of what `fit`, `evaluate` and `predict` are given, and has no place where a
+model could say how. It takes a pipeline in the place of data, though.
+"""
 
 import functools
 import inspect
@@ -9,69 +13,90 @@ import keras
 
 from kzoo.acceleration.registry import find
 
-Adapt = Callable[..., Any]  # (x, y, sample_weight, *, batch_size, steps, shuffle, class_weight) -> pipeline or `None`
-
-_SIGNATURES = {name: inspect.signature(getattr(keras.Model, name)) for name in ("fit", "evaluate", "predict")}
+SPLIT = "keras.src.trainers.data_adapters.array_slicing:train_validation_split"
 
 
-class TakesArrays(keras.Model):
-    """Model whose `fit`, `evaluate` and `predict` give Keras the pipelines that `adapt` makes of their data.
-
-    Keras takes a pipeline of its own kind (a `DataAdapter`) as it comes.
-    """
+class TakesPipelines(keras.Model):
+    """Model whose `fit`, `evaluate` and `predict` give Keras pipelines, which `_kzoo_pipeline` makes of their data."""
 
     @staticmethod
-    def adapt(x: Any, y: Any, sample_weight: Any, **options: Any) -> Any:
-        """Returns a pipeline of data as `fit` takes it, or `None` to leave them to Keras."""
+    def _kzoo_pipeline(x: Any, y: Any, sample_weight: Any, **options: Any) -> Any:
+        """Returns a pipeline of data as `fit` takes them, or `None` to leave them to Keras."""
         return None
+
+    def _kzoo_call(self, name: str, method: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> Any:
+        """Calls Keras's method of that name with pipelines where there are any, else with what was given."""
+        try:
+            given = _bound(name, args, kwargs)
+        except TypeError:  # Keras's own account of it comes below
+            given = None
+        if given is None or given.get("_use_cached_eval_dataset"):  # a pipeline that `fit` has made
+            return method(*args, **kwargs)
+        if with_pipelines := _with_pipelines(given, name, self._kzoo_pipeline):
+            return method(**with_pipelines)
+        return method(*args, **kwargs)
 
     @functools.wraps(keras.Model.fit)
     def fit(self, *args: Any, **kwargs: Any) -> Any:
-        return super().fit(**_adapted("fit", self.adapt, self, args, kwargs))
+        return self._kzoo_call("fit", super().fit, args, kwargs)
 
     @functools.wraps(keras.Model.evaluate)
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        return super().evaluate(**_adapted("evaluate", self.adapt, self, args, kwargs))
+        return self._kzoo_call("evaluate", super().evaluate, args, kwargs)
 
     @functools.wraps(keras.Model.predict)
     def predict(self, *args: Any, **kwargs: Any) -> Any:
-        return super().predict(**_adapted("predict", self.adapt, self, args, kwargs))
+        return self._kzoo_call("predict", super().predict, args, kwargs)
 
 
-def _adapted(name: str, adapt: Adapt, model: Any, args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the arguments of a call by their names, with pipelines in the place of data."""
-    given = _SIGNATURES[name].bind(model, *args, **kwargs).arguments
+def _bound(name: str, args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Returns the arguments of a call by their names; `None` if somebody has wrapped the method, and hides them."""
+    signature = inspect.signature(getattr(keras.Model, name))
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in signature.parameters.values()):
+        return None
+    given = signature.bind(None, *args, **kwargs).arguments
     given.pop("self")
     given.update(given.pop("kwargs", {}))
-    _hold_out(given)
-    options = {
-        "batch_size": given.get("batch_size"),
-        "steps": given.get("steps_per_epoch", given.get("steps")),
-        "shuffle": given.get("shuffle", name == "fit"),
-        "class_weight": given.get("class_weight"),
-    }
-    # Keras has its own for validation within `fit`, which it makes once.
-    if not given.get("_use_cached_eval_dataset"):
-        pipeline = adapt(given.get("x"), given.get("y"), given.get("sample_weight"), **options)
-        if pipeline is not None:
-            given = {key: value for key, value in given.items() if key not in ("y", "sample_weight", "class_weight")}
-            given["x"] = pipeline
-    if given.get("validation_data") is not None:
-        options = {
-            "batch_size": given.get("validation_batch_size") or options["batch_size"],
-            "steps": given.get("validation_steps"),
-            "shuffle": False,
-            "class_weight": None,
-        }
-        pipeline = adapt(*keras.utils.unpack_x_y_sample_weight(given["validation_data"]), **options)
-        given["validation_data"] = given["validation_data"] if pipeline is None else pipeline
     return given
 
 
-def _hold_out(given: dict[str, Any]) -> None:
-    """Takes the validation data that `fit` is asked to hold out, as Keras does, while they are still arrays."""
-    split = find("keras.src.trainers.data_adapters.array_slicing:train_validation_split")
-    if given.get("validation_split") and given.get("validation_data") is None and split is not None:
-        data = (given.get("x"), given.get("y"), given.get("sample_weight"))
-        kept, held_out = split(data, validation_split=given.pop("validation_split"))
-        given.update(zip(("x", "y", "sample_weight"), kept, strict=True), validation_data=held_out)
+def _with_pipelines(given: Mapping[str, Any], name: str, pipeline_of: Callable[..., Any]) -> dict[str, Any] | None:
+    """Returns the arguments with pipelines in the place of data, or `None` if there is nothing to replace."""
+    steps, most = given.get("steps_per_epoch", given.get("steps")), keras.config.max_steps_per_epoch()
+    options = {
+        "batch_size": given.get("batch_size"),
+        "steps": most if most and (not steps or most < steps) else steps,  # as Keras does
+        "shuffle": given.get("shuffle", name == "fit"),
+        "class_weight": given.get("class_weight"),
+    }
+    replaced = dict(_held_out(given))
+    validation = replaced.get("validation_data")
+    pipeline = pipeline_of(replaced.get("x"), replaced.get("y"), replaced.get("sample_weight"), **options)
+    if pipeline is not None:
+        for part in ("y", "sample_weight", "class_weight"):
+            replaced.pop(part, None)
+        replaced["x"] = pipeline
+    served = None if validation is None else _validation_pipeline(replaced, options["batch_size"], pipeline_of)
+    if served is not None:
+        replaced["validation_data"] = served
+    return None if pipeline is None and served is None else replaced
+
+
+def _validation_pipeline(given: Mapping[str, Any], batch_size: Any, pipeline_of: Callable[..., Any]) -> Any:
+    data = keras.utils.unpack_x_y_sample_weight(given["validation_data"])
+    batch_size = given.get("validation_batch_size") or batch_size
+    options = {"batch_size": batch_size, "steps": given.get("validation_steps"), "shuffle": False, "class_weight": None}
+    try:
+        return pipeline_of(*data, **options)
+    except ValueError:  # Keras says so when it comes to validate
+        return None
+
+
+def _held_out(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the arguments of `fit` with the validation data that it is asked to hold out, as Keras takes them."""
+    if not given.get("validation_split") or given.get("validation_data") is not None:
+        return given
+    data = (given.get("x"), given.get("y"), given.get("sample_weight"))
+    kept, held_out = find(SPLIT)(data, validation_split=given["validation_split"])
+    changed = dict(zip(("x", "y", "sample_weight"), kept, strict=True), validation_data=held_out)
+    return {key: value for key, value in given.items() if key != "validation_split"} | changed

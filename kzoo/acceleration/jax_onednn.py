@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
-from kzoo.acceleration.registry import Acceleration, NotHere, find
+from kzoo.acceleration.registry import Acceleration, NotHereError, find
 
 Tensor = Any
 
@@ -132,7 +132,7 @@ def _product() -> Any:
 
 def _check() -> bool:
     if (platform.system(), platform.machine()) != ("Linux", "x86_64") or jax.default_backend() != "cpu":
-        raise NotHere("for CPUs of Linux on x86-64")
+        raise NotHereError("for CPUs of Linux on x86-64")
     random = np.random.RandomState(0)
     x, kernel, residual = (random.standard_normal(shape) for shape in ((2, 5, 5, 4), (3, 3, 4, 8), (2, 3, 3, 8)))
     x, kernel, residual = (jnp.asarray(array, jnp.float32) for array in (x, kernel, residual))

@@ -16,7 +16,7 @@ import numpy as np
 from jax import numpy as jnp
 
 from kzoo.acceleration import process
-from kzoo.acceleration.registry import Acceleration, NotHere, find
+from kzoo.acceleration.registry import Acceleration, NotHereError, find
 
 _OPTION = "xla_multiheap_size_constraint_per_heap"
 _BLOCK = 2**24  # bytes
@@ -96,11 +96,11 @@ def _compiler_knows(option: str) -> bool:
 
 def _check() -> bool:
     if not process.keeps_freed():
-        raise NotHere("freed memory is not kept: set KZOO_TUNE_PROCESS=1 before kzoo is imported")
+        raise NotHereError("freed memory is not kept: set KZOO_TUNE_PROCESS=1 before kzoo is imported")
     if jax.default_backend() != "cpu":
-        raise NotHere("for CPUs: other devices have allocators of their own")
+        raise NotHereError("for CPUs: other devices have allocators of their own")
     if find(_JIT) is not jax.jit:
-        raise NotHere("Keras compiles by Flax")
+        raise NotHereError("Keras compiles by Flax")
     return _compiler_knows(_OPTION) and float(jit(lambda state, x: x.sum() + state)(1.0, np.ones(3))) == 4
 
 

@@ -9,7 +9,7 @@ from kzoo.acceleration.registry import SWITCHED_ON
 
 
 class AcceleratedOptimizer(keras.optimizers.Optimizer):
-    """Optimizer whose weight decay is a part of its step, and which takes all weights at once where it can.
+    """Optimizer that steps all weights at once where it can.
 
     Keras asks for a step for all weights (`_backend_update_step`), and without one for a step for each
     (`update_step`). A Keras that does not ask for the first takes the second.
@@ -35,6 +35,3 @@ class AcceleratedOptimizer(keras.optimizers.Optimizer):
     def _backend_update_step(self, grads: Any, trainable_variables: list[Any], learning_rate: Any) -> None:
         if not (SWITCHED_ON and self.step_for_all(grads, trainable_variables, learning_rate)):
             super()._backend_update_step(grads, trainable_variables, learning_rate)
-
-    def _apply_weight_decay(self, variables: list[Any]) -> None:
-        """Leaves out Keras's decoupled decay."""

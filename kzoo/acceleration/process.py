@@ -41,10 +41,10 @@ def is_asked_for() -> bool:
     Raises:
         ValueError: If `KZOO_TUNE_PROCESS` is neither `"1"` nor `"0"`, nor unset.
     """
-    setting = os.environ.get("KZOO_TUNE_PROCESS", "0")
+    setting = os.environ.get("KZOO_TUNE_PROCESS") or ("1" if is_kzoo_program() else "0")
     if setting not in ("0", "1"):
         raise ValueError(f"The environment variable KZOO_TUNE_PROCESS must be '1' or '0'. Received: {setting!r}.")
-    return setting == "1" or ("KZOO_TUNE_PROCESS" not in os.environ and is_kzoo_program())
+    return setting == "1"
 
 
 def tune() -> None:

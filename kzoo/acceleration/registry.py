@@ -15,7 +15,7 @@ _FILES = {
 }
 _NOT_ASKED = "not asked yet"
 
-_setting = os.environ.get("KZOO_ACCELERATION", "on")
+_setting = os.environ.get("KZOO_ACCELERATION") or "on"
 if _setting not in ("on", "off"):
     raise ValueError(f"The environment variable KZOO_ACCELERATION must be 'on' or 'off'. Received: {_setting!r}.")
 
@@ -38,7 +38,7 @@ def find(name: str) -> Any:
     return found
 
 
-class NotHere(Exception):
+class NotHereError(Exception):
     """Says why an acceleration has no place on this machine or in this process; raised by its check."""
 
 
@@ -53,8 +53,9 @@ class Acceleration:
         versions: Distribution to the versions that it is known for, as a specifier such as `">=3.15,<3.16"`.
         needs: The private names that it uses, as for `find`.
         check: Function that tries it on something small; false, or an exception, if it does not do what its definition
-            does, `NotHere` with the reason where there is nothing to try. Called once, at first use, in a thread of its
-            own: it sees nothing of the caller's scopes.
+            does, `NotHereError` with the reason where there is nothing to try. Called once, at first use, in a thread of its
+            own, where nothing of the caller's is traced and gradients are on. It may draw no random numbers: they are
+            the user's.
     """
 
     name: str
@@ -64,11 +65,14 @@ class Acceleration:
     needs: tuple[str, ...]
     check: Callable[[], bool]
     _why_off: str | None = dataclasses.field(default=_NOT_ASKED, init=False)
+    _lock: threading.Lock = dataclasses.field(default_factory=threading.Lock, init=False, repr=False)
 
     def is_active(self) -> bool:
         """Returns whether it is on."""
         if self._why_off is _NOT_ASKED:
-            self._why_off = self._find_why_off()
+            with self._lock:
+                if self._why_off is _NOT_ASKED:
+                    self._why_off = self._find_why_off()
         return self._why_off is None
 
     @property
@@ -87,13 +91,13 @@ class Acceleration:
         return self._failure()
 
     def _failure(self) -> str | None:
-        """Tries it in another thread, which has no tracing, no precision and no gradients of the caller's."""
+        """Tries it in another thread: tracing, and whether gradients are wanted, are a thread's own."""
         outcome: list[str | None] = ["the check did not end"]
 
         def run() -> None:
             try:
                 outcome[0] = None if self.check() else "the check gave another result than the definition"
-            except NotHere as error:
+            except NotHereError as error:
                 outcome[0] = str(error)
             except Exception as error:  # what a changed private name does is nowhere specified
                 outcome[0] = f"the check failed: {type(error).__name__}: {error}"

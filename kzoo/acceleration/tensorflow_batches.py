@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
+from kzoo.acceleration.arrays import SPLIT
 from kzoo.acceleration.registry import Acceleration, find
 from kzoo.environment import device_kind
 
@@ -49,7 +50,8 @@ def _dataset_adapter() -> Any:
         def get_tf_dataset(self) -> Any:
             batches = self.py_dataset
             # Operations can be chosen for the size of a batch, if all have one.
-            if getattr(batches, "fixed_batch_size", None) and self.class_weight is None and not self._output_signature:
+            size = batches.fixed_batch_size if type(batches).__module__.startswith("kzoo.") else None
+            if size and self.class_weight is None and not self._output_signature:
                 self._output_signature: Any = tuple(tf.TensorSpec(array.shape, array.dtype) for array in batches[0])
             return _untuned(super().get_tf_dataset())
 
@@ -74,12 +76,14 @@ def _slices(adapter: Any) -> Any:
     return batches.prefetch(2) if device_kind() == "gpu" else batches
 
 
-def adapt(x: Any, y: Any, sample_weight: Any, *, shuffle: Any, class_weight: Any, **options: Any) -> Any:
-    """Returns a pipeline of arrays or of a `PyDataset` that is not tuned, or `None` for other data."""
-    if not ACCELERATION.is_active():
+def pipeline(x: Any, y: Any, sample_weight: Any, *, shuffle: Any, class_weight: Any, **options: Any) -> Any:
+    """Returns a pipeline of arrays or of a finite `PyDataset` that is not tuned, or `None` for other data."""
+    size = options["batch_size"]
+    if isinstance(x, keras.utils.PyDataset):
+        suits = y is None and sample_weight is None and x.num_batches is not None
+        return _dataset_adapter()(x, class_weight=class_weight, shuffle=shuffle) if suits else None
+    if size is not None and (type(size) is not int or size < 1):
         return None
-    if isinstance(x, keras.utils.PyDataset) and y is None and sample_weight is None:
-        return _dataset_adapter()(x, class_weight=class_weight, shuffle=shuffle)
     if find(_CAN_CONVERT)((x, y, sample_weight)):
         return _array_adapter()(x, y, sample_weight, shuffle=shuffle, class_weight=class_weight, **options)
     return None
@@ -97,6 +101,6 @@ ACCELERATION = Acceleration(
     does="arrays and `kzoo.Batches` come through tf.data pipelines that nothing tunes, and that trace no functions",
     brings="up to half the time of an epoch of a few seconds, and 60 ms for each `predict`",
     versions={"keras": ">=3.15,<3.16", "tensorflow": ">=2.21,<2.22"},
-    needs=(_ARRAYS, _CAN_CONVERT, _DATASETS, _SLICEABLE),
+    needs=(_ARRAYS, _CAN_CONVERT, _DATASETS, _SLICEABLE, SPLIT),
     check=_check,
 )

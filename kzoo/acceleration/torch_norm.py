@@ -60,7 +60,7 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _check() -> bool:
     x = torch.from_numpy(np.arange(24, dtype=np.float32).reshape(2, 2, 3, 2)).requires_grad_()
-    gamma, beta = torch.ones(2), torch.zeros(2)
+    gamma, beta = torch.ones(2, dtype=x.dtype), torch.zeros(2, dtype=x.dtype)
     y, mean, variance = BatchNorm.apply(x, gamma, beta, 1e-5)
     centred = x - x.mean((0, 1, 2))
     expected = centred * (centred.square().mean((0, 1, 2)) + 1e-5).rsqrt()

@@ -52,7 +52,7 @@ def _packed(kernel: Tensor, shape: Sequence[int], geometry: tuple[Any, ...]) -> 
 def _check() -> bool:
     x, kernel = (torch.from_numpy(np.arange(size, dtype=np.float32) - size / 2) for size in (2 * 25 * 4, 9 * 4 * 4))
     x, kernel = x.reshape(2, 5, 5, 4), kernel.reshape(3, 3, 4, 4)
-    y = conv2d_relu(x, kernel, 2, None, torch.ones(2, 3, 3, 4))
+    y = conv2d_relu(x, kernel, 2, None, torch.ones(2, 3, 3, 4, dtype=x.dtype))
     expected = torch.nn.functional.conv2d(x.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1), None, 2, 1)
     return torch.allclose(y, (expected.permute(0, 2, 3, 1) + 1).relu(), rtol=1e-4)
 

@@ -39,8 +39,11 @@ def sgd_step(
 
 
 def _check() -> bool:
-    weights, velocities = [torch.ones(2), torch.ones(3)], [torch.ones(2), torch.ones(3)]
-    gradients, rate = [torch.full((2,), 3.0), torch.full((3,), 2.0)], torch.tensor(0.5)
+    weights, velocities, gradients = (
+        [torch.full((size,), value, dtype=torch.float32) for size, value in ((2, first), (3, second))]
+        for first, second in ((1, 1), (1, 1), (3, 2))
+    )
+    rate = torch.tensor(0.5, dtype=torch.float32)
     sgd_step(weights, velocities, gradients, rate, momentum=0.5, nesterov=True, decay=[1.0, 0.0])
     # 3 + 1 = 4; 0.5 + 4 = 4.5; 1 - 0.5 * (4 + 0.5 * 4.5), and the same without decay
     return [weights[0].tolist(), weights[1].tolist()] == [[-2.125] * 2, [-0.625] * 3]

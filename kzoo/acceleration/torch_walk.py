@@ -36,10 +36,10 @@ class _Step(NamedTuple):
     options: dict[str, Any]  # its other arguments
     writes: int  # the tensor that it gives
     last_read: list[int]  # the tensors that no later step reads, and that are no outputs
-    spare: int = (
-        0  # a tensor that it may write over: no other step reads it, and the layer that made it needs it no more
-    )
-    maker: Any = None  # that layer; `None` if nothing may be written over
+    # A tensor that it may write over, for no other step reads it and the layer that made it needs it no more; `None` if
+    # there is none.
+    spare: int | None = None
+    maker: Any = None  # that layer
 
 
 class _Plan(NamedTuple):
@@ -125,7 +125,7 @@ def _follow(steps: list[_Step], outputs: list[int], tensors: list[Tensor], opera
     writes_over = not _is_traced()
     for step in steps:
         argument = [values[i] for i in step.reads] if step.listed else values[step.reads[0]]
-        y = _write_over(step, argument, values[step.spare]) if writes_over and step.maker is not None else None
+        y = _write_over(step, argument, values[step.spare]) if writes_over and step.spare is not None else None
         if y is None:
             y = operation_fn(step.operation)(argument, **step.options)
         values[step.writes] = y if isinstance(y, torch.Tensor) else tree.flatten(y)[0]

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,7 +20,7 @@ def _in_own_precision(name: str) -> Callable[..., Any]:
 
     @functools.wraps(getattr(keras.Model, name))
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with self.own_precision():
+        with self._kzoo_precision():
             return getattr(super(Model, self), name)(*args, **kwargs)
 
     return method
@@ -30,8 +31,10 @@ class Model(AcceleratedModel):
     """Functional model that runs as fast as the backend can, and otherwise is a `keras.Model`.
 
     What Keras calls on a model to run, train and serve it goes ways that are faster on the backend in use, see
-    `kzoo.acceleration_report`. Models of other classes are left as they are. A model built in float64 computes in it
-    whatever the precision of the process is now. Layers in a row may be a thousand, as in ResNet-1202.
+    `kzoo.acceleration_report`. Models of other classes are left as they are. Layers in a row may be a thousand, as in
+    ResNet-1202. A model whose weights are float64 runs in float64 whatever the precision of the process is; meanwhile
+    the process has that precision, for other threads too. Compile it, and touch its layers and variables one by one,
+    within `kzoo.precision("float64")`: losses take the precision that they find.
 
     Args:
         inputs: Symbolic tensors, as for `keras.Model`.
@@ -43,13 +46,24 @@ class Model(AcceleratedModel):
         >>> model = kzoo.Model(images, kzoo.ReLU()(kzoo.Conv2D(16)(images)))
     """
 
+    _kzoo_is_float64 = False
+
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any) -> None:
         with _deep_recursion():
             super().__init__(inputs, outputs, name=name, **kwargs)
+        self._kzoo_is_float64 = any(weight.dtype == "float64" for weight in self.weights)
 
-    def own_precision(self) -> contextlib.AbstractContextManager[None]:
-        """Returns a context in which the process has the precision of the model: losses and products follow it."""
-        if self.dtype_policy.compute_dtype == "float64" and keras.config.floatx() != "float64":
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        dtypes = [
+            str(layer["config"].get("dtype")) for layer in config.get("layers", ()) if layer["config"].get("trainable")
+        ]
+        with precision("float64") if any("float64" in dtype for dtype in dtypes) else contextlib.nullcontext():
+            return super().from_config(config, custom_objects=custom_objects)
+
+    def _kzoo_precision(self) -> contextlib.AbstractContextManager[None]:
+        """Returns a context in which the process has the precision of the model: products follow it."""
+        if self._kzoo_is_float64 and keras.config.floatx() != "float64":
             return precision("float64")
         return contextlib.nullcontext()
 
@@ -64,12 +78,29 @@ class Model(AcceleratedModel):
     load_weights = _in_own_precision("load_weights")
 
 
+class _Recursion:
+    """How many threads are within `_deep_recursion`, and the limit that they found."""
+
+    lock = threading.Lock()
+    threads = 0
+    limit = 0
+
+
 @contextlib.contextmanager
 def _deep_recursion() -> Iterator[None]:
-    """Allows many calls within each other: Keras finds the order of a model's layers by recursion when it is built."""
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(before, _DEEPEST))
+    """Allows many calls within each other: Keras finds the order of a model's layers by recursion when it is built.
+
+    The limit is the whole process's. The last thread to leave gives back what the first one found.
+    """
+    with _Recursion.lock:
+        if not _Recursion.threads:
+            _Recursion.limit = sys.getrecursionlimit()
+            sys.setrecursionlimit(max(_Recursion.limit, _DEEPEST))
+        _Recursion.threads += 1
     try:
         yield
     finally:
-        sys.setrecursionlimit(before)
+        with _Recursion.lock:
+            _Recursion.threads -= 1
+            if not _Recursion.threads:
+                sys.setrecursionlimit(_Recursion.limit)

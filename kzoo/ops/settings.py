@@ -41,6 +41,8 @@ def set_precision(name: Precision) -> None:
 def precision(name: Precision) -> Iterator[None]:
     """Sets the precision of models built and used within `with`, and gives back what was set before.
 
+    It is the whole process's meanwhile: use no models of another precision in other threads.
+
     Args:
         name: As for `kzoo.set_precision`.
 

@@ -55,7 +55,7 @@ class SGD(AcceleratedOptimizer):
             raise ValueError(f"`decay_on` must be 'kernels' or 'all'. Received: decay_on={decay_on!r}.")
         self.momentum = momentum
         self.nesterov = nesterov
-        self.weight_decay = weight_decay or 0.0
+        self.coupled_decay = weight_decay or 0.0  # Keras has a decoupled one for what `weight_decay` says
         self.decay_on = decay_on
 
     def build(self, variables: list[Any]) -> None:
@@ -66,7 +66,7 @@ class SGD(AcceleratedOptimizer):
 
     def decays(self, variable: Any) -> bool:
         """Tells whether weight decay acts on a variable."""
-        return self.weight_decay > 0 and (self.decay_on == "all" or len(variable.shape) > 1)
+        return self.coupled_decay > 0 and (self.decay_on == "all" or len(variable.shape) > 1)
 
     def step_for_all(self, gradients: Sequence[Any], weights: Sequence[Any], rate: Any) -> bool:
         return ops.sgd_step(
@@ -76,7 +76,7 @@ class SGD(AcceleratedOptimizer):
             rate,
             momentum=self.momentum,
             nesterov=self.nesterov,
-            decay=[self.weight_decay if self.decays(weight) else 0.0 for weight in weights],
+            decay=[self.coupled_decay if self.decays(weight) else 0.0 for weight in weights],
         )
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
@@ -84,7 +84,7 @@ class SGD(AcceleratedOptimizer):
         gradient = keras.ops.cast(gradient, variable.dtype)
         velocity = self.of_weight(self.velocities, variable)
         if self.decays(variable):
-            gradient = gradient + self.weight_decay * variable
+            gradient = gradient + self.coupled_decay * variable
         new_velocity = self.momentum * velocity + gradient
         self.assign(velocity, new_velocity)
         step = gradient + self.momentum * new_velocity if self.nesterov else new_velocity
@@ -95,7 +95,7 @@ class SGD(AcceleratedOptimizer):
             **super().get_config(),
             "momentum": self.momentum,
             "nesterov": self.nesterov,
-            "weight_decay": self.weight_decay,
+            "weight_decay": self.coupled_decay,
             "decay_on": self.decay_on,
         }
 

@@ -28,7 +28,7 @@ def fails():
 
 
 def not_here():
-    raise registry.NotHere("for GPUs")
+    raise registry.NotHereError("for GPUs")
 
 
 @only_with_acceleration
@@ -77,6 +77,20 @@ def test_on_the_versions_of_the_matrix_all_is_on_that_may_be():
     assert {name: reason for name, reason in off.items() if name not in left} == {}
     assert {one["name"] for one in report} & whole_process
     assert all(one["does"] and one["brings"] for one in report)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="PyTorch has one stream of random numbers for the process")
+def test_checks_draw_none_of_the_users_random_numbers():
+    code = "import torch, kzoo; before = torch.get_rng_state(); kzoo.acceleration_report()"
+    assert in_new_process(f"{code}; print(torch.equal(before, torch.get_rng_state()))").stdout.split()[-1] == "True"
+
+
+@only_with_acceleration
+@pytest.mark.skipif(BACKEND != "torch", reason="PyTorch has a dtype for the process")
+def test_checks_do_not_depend_on_the_users_dtype():
+    code = "import torch, kzoo; torch.set_default_dtype(torch.float64)"
+    done = in_new_process(f"{code}; print([one['active'] for one in kzoo.acceleration_report()[:-1]])")
+    assert "False" not in done.stdout.splitlines()[-1]
 
 
 def in_new_process(code, *arguments, **environment):

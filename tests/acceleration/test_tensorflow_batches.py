@@ -11,10 +11,10 @@ IMAGES, LABELS = np.zeros((5, 8, 8, 3), np.uint8), np.arange(5) % 2
 
 def adapter_of(x, y=None, sample_weight=None, *, batch_size=2, shuffle=False, class_weight=None):
     """Returns the pipeline that a model of kzoo gives Keras, or `None` where it leaves the data to it."""
-    from kzoo.acceleration.tensorflow_batches import adapt
+    from kzoo.acceleration.tensorflow_batches import pipeline
 
     options = {"batch_size": batch_size, "steps": None, "shuffle": shuffle, "class_weight": class_weight}
-    return adapt(x, y, sample_weight, **options)
+    return pipeline(x, y, sample_weight, **options)
 
 
 def dataset_of(*data, **options):

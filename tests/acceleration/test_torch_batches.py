@@ -11,10 +11,10 @@ IMAGES, LABELS = np.random.RandomState(0).randint(0, 256, (5, 8, 8, 3)).astype("
 
 def adapter_of(*data, shuffle=False, class_weight=None):
     """Returns the pipeline that a model of kzoo gives Keras, or `None` where it leaves the data to it."""
-    from kzoo.acceleration.torch_batches import adapt
+    from kzoo.acceleration.torch_batches import pipeline
 
     x, y, sample_weight = (*data, None, None)[:3]
-    return adapt(x, y, sample_weight, batch_size=2, steps=None, shuffle=shuffle, class_weight=class_weight)
+    return pipeline(x, y, sample_weight, batch_size=2, steps=None, shuffle=shuffle, class_weight=class_weight)
 
 
 def keras_loader_of(adapter):

@@ -1,6 +1,8 @@
 """The class of kzoo's models: otherwise a `keras.Model`, and true to its own precision."""
 
+import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -49,11 +51,77 @@ def test_parts_and_models_around_it_work():
 
 def test_a_wrapper_around_fit_of_keras_is_called(monkeypatch):
     calls, fit = [], keras.Model.fit
-    monkeypatch.setattr(keras.Model, "fit", lambda self, *args, **kwargs: calls.append(self) or fit(self, *args, **kwargs))
+    monkeypatch.setattr(
+        keras.Model, "fit", lambda self, *args, **kwargs: calls.append(self) or fit(self, *args, **kwargs)
+    )
     model = tiny()
     model.compile("sgd", "mse")
     model.fit(IMAGES, np.zeros((6, 10)), verbose=0)
     assert calls == [model]
+
+
+def test_a_wrapper_that_was_there_before_is_called():
+    code = """
+import keras, numpy as np
+calls, predict = [], keras.Model.predict
+keras.Model.predict = lambda self, *args, **kwargs: calls.append(args) or predict(self, *args, **kwargs)
+import kzoo
+x = np.zeros((2, 8, 8, 3), "uint8")
+assert kzoo.resnet(8, input_shape=(8, 8, 3)).predict(x, verbose=0).shape == (2, 10)
+assert calls[0][0] is x
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_models_are_built_in_threads_and_leave_the_recursion_limit():
+    limit = sys.getrecursionlimit()
+    with ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(lambda _: tiny(), range(8)))) == 8
+    assert sys.getrecursionlimit() == limit
+
+
+def test_a_subclass_may_have_an_adapt_of_its_own():
+    class Mine(kzoo.Model):
+        def adapt(self, data):
+            raise AssertionError
+
+    model = tiny()
+    assert Mine(model.input, model.output).predict(IMAGES, verbose=0).shape == (6, 10)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"validation_data": (np.zeros((3, 8, 8, 3)), np.zeros((2, 10))), "validation_freq": 5},
+        {"validation_data": (IMAGES, np.zeros((6, 10))), "shuffle": False, "batch_size": 4},
+        {"validation_split": 0.5, "steps_per_epoch": 1},
+    ],
+    ids=["unused", "arrays", "split"],
+)
+def test_fit_takes_what_fit_of_keras_takes(options):
+    def history(cls):
+        model = tiny()
+        model = cls(model.input, model.output)
+        model.compile("sgd", "mse")
+        keras.utils.set_random_seed(0)
+        return model.fit(IMAGES, np.zeros((6, 10)), verbose=0, **options).history
+
+    ours, theirs = history(kzoo.Model), history(keras.Model)
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-5)
+
+
+def test_steps_that_keras_caps_are_capped():
+    keras.config.set_max_steps_per_epoch(2)
+    try:
+        model = tiny()
+        model.compile("sgd", "mse")
+        with pytest.warns(UserWarning, match="Limiting steps_per_epoch to 2"):
+            model.fit(IMAGES, np.zeros((6, 10)), verbose=0, shuffle=False)
+        assert int(model.optimizer.iterations) == 2
+    finally:
+        keras.config.set_max_steps_per_epoch(None)
 
 
 def test_arguments_that_fit_does_not_know_are_an_error_as_in_keras():

@@ -93,3 +93,9 @@ def test_sgd_is_rebuilt_from_its_config():
 def test_sgd_says_what_was_expected(arguments, message):
     with pytest.raises(ValueError, match=message):
         kzoo.SGD(**arguments)
+
+
+def test_keras_never_decays_beside_the_coupled_decay():
+    """Keras decays by `weight_decay`, outside of the momentum, whatever it calls to do so."""
+    assert kzoo.SGD(0.1, weight_decay=0.5).weight_decay is None
+    assert kzoo.SGD(0.1, weight_decay=0.5).get_config()["weight_decay"] == 0.5
