@@ -1,4 +1,4 @@
-"""What makes kzoo faster and has to be the whole process's: the allocator, and oneDNN in TensorFlow.
+"""What makes kzoo faster and has to be the whole process's: JAX's memory, and oneDNN in TensorFlow.
 
 `import kzoo` does none of it. The `kzoo` program does, and so does a script for which `KZOO_TUNE_PROCESS=1` is set in
 the environment before kzoo is imported. Nothing here imports Keras or a backend: TensorFlow reads its settings once,
@@ -57,8 +57,8 @@ def tune() -> None:
         else:
             os.environ.setdefault(_ONEDNN, "1")
             _onednn = None if os.environ[_ONEDNN] == "1" else f"{_ONEDNN}={os.environ[_ONEDNN]}"
-    else:
-        _keeps = keep_freed(pools=_POOLS if backend == "jax" else None)
+    elif backend == "jax":
+        _keeps = keep_freed()
 
 
 def keeps_freed() -> bool:
@@ -66,19 +66,15 @@ def keeps_freed() -> bool:
     return _keeps is True
 
 
-def keep_freed(*, pools: int | None = None) -> bool:
+def keep_freed() -> bool:
     """Lets glibc keep the memory of freed tensors for the next ones, instead of giving it back to the system.
 
     Memory that comes from the system comes page by page, each cleared when it is first touched. A training step on
-    JAX pays that for 300 MB, a fifth of its time. From now on the process holds on to the most it has needed. Does
+    JAX pays that for 300 MB, a fifth of its time. (PyTorch and TensorFlow gain nothing that could be measured.) From
+    now on each of up to 16 pools holds on to the most it has needed, of blocks of up to `LARGEST_KEPT` bytes. Does
     nothing where there is another C library, or where the environment sets up the allocator (`MALLOC_ARENA_MAX`,
     `MALLOC_MMAP_THRESHOLD_`, `MALLOC_TRIM_THRESHOLD_`, `MALLOC_TOP_PAD_`, `GLIBC_TUNABLES`) or brings another
     (`LD_PRELOAD`).
-
-    Args:
-        pools: Integer, for backends that allocate tensors in other threads than the main one: into how many pools
-            glibc may divide memory between threads. Each then keeps the most that it has needed, of blocks of up to
-            `LARGEST_KEPT` bytes. Defaults to `None`: the main thread's keeps, the others do as ever.
 
     Returns:
         Whether all of that was set.
@@ -91,9 +87,8 @@ def keep_freed(*, pools: int | None = None) -> bool:
         return any(library.mallopt(name, value) == 1 for value in values)
 
     done = [sets(_MMAP_THRESHOLD, 2**30, 2**25), sets(_TRIM_THRESHOLD, _LARGEST)]  # glibc 2.34 takes 32 MB at most
-    if pools is not None:
-        # Without padding a thread's pool gives back a heap as soon as nothing in it is used.
-        done += [sets(_ARENA_MAX, pools), sets(_TOP_PAD, 2 * _HEAP)]
+    # Without padding a thread's pool gives back a heap as soon as nothing in it is used.
+    done += [sets(_ARENA_MAX, _POOLS), sets(_TOP_PAD, 2 * _HEAP)]
     return all(done)
 
 
@@ -103,8 +98,10 @@ def report(backend: str) -> list[dict[str, Any]]:
         does = "TensorFlow computes by oneDNN on processors where it would not by itself (those without AVX-512 VNNI)"
         brings = "twice the speed there, nothing on others"
         return [_entry("oneDNN in TensorFlow", does, brings, _onednn)]
+    if backend == "torch":
+        return []
     does = "the C library keeps freed memory for the next tensors instead of giving it back to the system"
-    brings = "JAX trains in a quarter less time" if backend == "jax" else "PyTorch trains some 2 % faster"
+    brings = "JAX trains in a sixth to a quarter less time, together with `steps use their memory again`"
     if _keeps is None:
         why_off: str | None = _NOT_ASKED
     else:

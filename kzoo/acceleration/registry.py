@@ -53,9 +53,9 @@ class Acceleration:
         versions: Distribution to the versions that it is known for, as a specifier such as `">=3.15,<3.16"`.
         needs: The private names that it uses, as for `find`.
         check: Function that tries it on something small; false, or an exception, if it does not do what its definition
-            does, `NotHereError` with the reason where there is nothing to try. Called once, at first use, in a thread of its
-            own, where nothing of the caller's is traced and gradients are on. It may draw no random numbers: they are
-            the user's.
+            does, `NotHereError` with the reason where there is nothing to try. Called once, at first use, in a thread
+            of its own, where nothing of the caller's is traced and gradients are on. It may draw no random numbers:
+            they are the user's.
     """
 
     name: str

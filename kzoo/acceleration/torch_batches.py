@@ -89,7 +89,7 @@ ACCELERATION = Acceleration(
     "batches are slices",
     does="arrays are cut into batches by copying slices, instead of gathering by indices in a DataLoader",
     brings="1 to 2 % of a batch in inference on CPUs",
-    versions={"keras": ">=3.15,<3.16", "torch": ">=2.10,<3"},
+    versions={"keras": ">=3.15,<3.16", "torch": ">=2.10,<2.15"},
     needs=(_ADAPTER, _CAN_CONVERT, _SLICEABLE, SPLIT),
     check=_check,
 )

@@ -58,7 +58,7 @@ ACCELERATION = Acceleration(
     "layers are called at once",
     does="kzoo's layers go to `call` where Keras would look for what to convert, cast, build and mask in vain",
     brings="PyTorch trains single images 1.5 times as fast, and predicts them twice as fast, together with the next",
-    versions={"keras": ">=3.15,<3.16", "torch": ">=2.10,<3"},
+    versions={"keras": ">=3.15,<3.16", "torch": ">=2.10,<2.15"},
     needs=(_SCOPE, _GLOBAL_HOOKS),
     check=_check,
 )

@@ -73,7 +73,7 @@ ACCELERATION = Acceleration(
     "one operation a batch norm",
     does="a batch normalization is one operation of PyTorch, where Keras passes six times over memory",
     brings="PyTorch trains 1.4 times as fast",
-    versions={"torch": ">=2.10,<3"},
+    versions={"torch": ">=2.10,<2.15"},
     needs=("torch:native_batch_norm", "torch:batch_norm_update_stats", "torch:ops.aten.native_batch_norm_backward"),
     check=_check,
 )

@@ -53,7 +53,7 @@ ACCELERATION = Acceleration(
     "one step for all weights",
     does="`kzoo.SGD` steps all weights by a few operations, instead of some for each",
     brings="1 to 2 % of a step on CPUs, more on GPUs",
-    versions={"torch": ">=2.10,<3"},
+    versions={"torch": ">=2.10,<2.15"},
     needs=tuple(f"torch:_foreach_{name}" for name in ("add", "add_", "mul", "mul_", "sub_")),
     check=_check,
 )

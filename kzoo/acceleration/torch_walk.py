@@ -182,8 +182,8 @@ ACCELERATION = Acceleration(
     "models run by plan",
     does="functional models walk through their layers by a plan made once, drop what nobody reads any more, and write "
     "over it where only a layer of kzoo's would have read it",
-    brings="see the one before for single images; some 5 % at batch 128",
-    versions={"keras": ">=3.15,<3.16", "torch": ">=2.10,<3"},
+    brings="BRINGS_WALK",
+    versions={"keras": ">=3.15,<3.16", "torch": ">=2.10,<2.15"},
     needs=("keras:Function._run_through_graph",),
     check=_check,
 )
