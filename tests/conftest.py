@@ -51,6 +51,12 @@ def _undo_determinism(backend: str) -> None:
         import torch
 
         torch.use_deterministic_algorithms(False)
+        for part in (torch.backends.cudnn.conv, torch.backends.cudnn.rnn):
+            part.fp32_precision = "tf32"
+        for part in (torch.backends.cuda, torch.backends.mkldnn):
+            part.matmul.fp32_precision = "none"
+        for part in (torch.backends.mkldnn.conv, torch.backends.mkldnn.rnn):
+            part.fp32_precision = "none"
 
 
 try:
