@@ -1,10 +1,15 @@
+import os
+
 import keras
 import numpy as np
 import pytest
 
 import kzoo
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's pipelines")
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow" or os.environ.get("KZOO_ACCELERATION") == "off",
+    reason="TensorFlow's pipelines",
+)
 
 IMAGES, LABELS = np.zeros((5, 8, 8, 3), np.uint8), np.arange(5) % 2
 

@@ -1,10 +1,14 @@
+import os
+
 import keras
 import numpy as np
 import pytest
 
 import kzoo
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's loaders")
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "torch" or os.environ.get("KZOO_ACCELERATION") == "off", reason="PyTorch's loaders"
+)
 
 IMAGES, LABELS = np.random.RandomState(0).randint(0, 256, (5, 8, 8, 3)).astype("uint8"), np.arange(5) % 2
 
