@@ -17,22 +17,25 @@ SPLIT = "keras.src.trainers.data_adapters.array_slicing:train_validation_split"
 
 
 class TakesPipelines(keras.Model):
-    """Model whose `fit`, `evaluate` and `predict` give Keras pipelines, which `_kzoo_pipeline` makes of their data."""
+    """Model whose `fit`, `evaluate` and `predict` give Keras pipelines.
 
-    @staticmethod
-    def _kzoo_pipeline(x: Any, y: Any, sample_weight: Any, **options: Any) -> Any:
-        """Returns a pipeline of data as `fit` takes them, or `None` to leave them to Keras."""
-        return None
+    The backend's module for batches makes them: its `pipeline` returns one of data as `fit` takes them, or `None` to
+    leave them to Keras.
+    """
+
+    _kzoo_batches: Any  # that module
 
     def _kzoo_call(self, name: str, method: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> Any:
         """Calls Keras's method of that name with pipelines where there are any, else with what was given."""
+        if not self._kzoo_batches.ACCELERATION.is_active():
+            return method(*args, **kwargs)
         try:
             given = _bound(name, args, kwargs)
         except TypeError:  # Keras's own account of it comes below
             given = None
         if given is None or given.get("_use_cached_eval_dataset"):  # a pipeline that `fit` has made
             return method(*args, **kwargs)
-        if with_pipelines := _with_pipelines(given, name, self._kzoo_pipeline):
+        if with_pipelines := _with_pipelines(given, name, self._kzoo_batches.pipeline):
             return method(**with_pipelines)
         return method(*args, **kwargs)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 if keras.backend.backend() != "jax" or os.environ.get("KZOO_ACCELERATION") == "off":
-    pytest.skip("operations of JAX", allow_module_level=True)
+    pytest.skip("operations of JAX, with acceleration on", allow_module_level=True)
 
 import jax
 from jax import export

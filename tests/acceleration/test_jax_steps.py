@@ -12,7 +12,7 @@ import pytest
 from kzoo.acceleration import process
 
 if keras.backend.backend() != "jax" or os.environ.get("KZOO_ACCELERATION") == "off":
-    pytest.skip("the steps of JAX", allow_module_level=True)
+    pytest.skip("the steps of JAX, with acceleration on", allow_module_level=True)
 
 import jax
 from jax import numpy as jnp

@@ -8,7 +8,7 @@ import kzoo
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow" or os.environ.get("KZOO_ACCELERATION") == "off",
-    reason="TensorFlow's pipelines",
+    reason="TensorFlow's pipelines, with acceleration on",
 )
 
 IMAGES, LABELS = np.zeros((5, 8, 8, 3), np.uint8), np.arange(5) % 2

@@ -7,7 +7,8 @@ import pytest
 import kzoo
 
 pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "torch" or os.environ.get("KZOO_ACCELERATION") == "off", reason="PyTorch's loaders"
+    keras.backend.backend() != "torch" or os.environ.get("KZOO_ACCELERATION") == "off",
+    reason="PyTorch's loaders, with acceleration on",
 )
 
 IMAGES, LABELS = np.random.RandomState(0).randint(0, 256, (5, 8, 8, 3)).astype("uint8"), np.arange(5) % 2

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 if keras.backend.backend() != "torch" or os.environ.get("KZOO_ACCELERATION") == "off":
-    pytest.skip("how functional models run on PyTorch", allow_module_level=True)
+    pytest.skip("how functional models run on PyTorch, with acceleration on", allow_module_level=True)
 
 import torch
 import torch.utils.checkpoint
