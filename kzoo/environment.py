@@ -1,11 +1,13 @@
 """What kzoo runs on: Keras's backend, the machine, its devices, the installed versions.
 
-Nothing here imports Keras or a backend until a function is called that needs it, and nothing is changed.
+Nothing here imports Keras or a backend until a function is called that needs it, and nothing is changed but by
+`take_only_backend` and `check_backend_before_keras`, which are the `kzoo` program's.
 `check_backend` reads the same settings as Keras by the same rule (`keras/src/backend/config.py`), before Keras is
 imported, because Keras's own failure is a `ModuleNotFoundError` from deep inside.
 """
 
 import datetime
+import importlib.abc
 import importlib.metadata
 import importlib.util
 import json
@@ -16,6 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 BACKENDS = ("tensorflow", "jax", "torch")
+
+_taken: str | None = None  # by `take_only_backend`
 
 
 class BackendChoice(NamedTuple):
@@ -49,7 +53,7 @@ def backend_choice() -> BackendChoice:
         A `BackendChoice`. Its name may be no backend at all: nothing is checked here.
     """
     if name := os.environ.get("KERAS_BACKEND"):
-        choice = BackendChoice(name, "KERAS_BACKEND")
+        choice = BackendChoice(name, "the only one installed" if backend_was_taken() else "KERAS_BACKEND")
     elif configured := read_keras_config().get("backend"):
         choice = BackendChoice(str(configured), str(keras_config_path()))
     else:
@@ -65,6 +69,31 @@ def installed_backends() -> list[str]:
     return [name for name in BACKENDS if _is_installed(name)]
 
 
+def take_only_backend() -> None:
+    """Chooses the one backend that is installed, unless `KERAS_BACKEND` or Keras's settings choose one that is.
+
+    For the `kzoo` program, before Keras is imported: in a script the choice is Keras's.
+    """
+    global _taken
+    installed = installed_backends()
+    if len(installed) != 1 or os.environ.get("KERAS_BACKEND") or backend_choice().name in installed:
+        return
+    os.environ["KERAS_BACKEND"] = _taken = installed[0]
+
+
+def backend_was_taken() -> bool:
+    """Returns whether `KERAS_BACKEND` is what `take_only_backend` wrote there, and not the user."""
+    return _taken is not None and os.environ.get("KERAS_BACKEND") == _taken
+
+
+def backend_problem() -> str | None:
+    """Returns why Keras's backend cannot be used: it is none of `BACKENDS`, or not installed. `None` if it can."""
+    choice = backend_choice()
+    if choice.name in BACKENDS and _is_installed(choice.name):
+        return None
+    return _explain(choice, installed_backends())
+
+
 def check_backend() -> None:
     """Raises a helpful error unless Keras's backend is one of `BACKENDS` and installed.
 
@@ -72,13 +101,26 @@ def check_backend() -> None:
         ImportError: If it is not. In the `kzoo` program a `SystemExit` with the same message, since a traceback would
             tell its user nothing.
     """
-    choice = backend_choice()
-    if choice.name in BACKENDS and _is_installed(choice.name):
+    message = backend_problem()
+    if message is None:
         return
-    message = _explain(choice, installed_backends())
     if is_kzoo_program():
         raise SystemExit(f"kzoo: {message}")
     raise ImportError(message)
+
+
+def check_backend_before_keras() -> None:
+    """Calls `check_backend` when Keras is about to be imported, whatever part of the program needs it first."""
+    sys.meta_path.insert(0, _CheckFirst())
+
+
+class _CheckFirst(importlib.abc.MetaPathFinder):
+    """Finds nothing, and sees that Keras is looked for."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
+        if fullname == "keras":
+            sys.meta_path.remove(self)
+            check_backend()
 
 
 def _is_installed(name: str) -> bool:
@@ -108,6 +150,9 @@ def is_kzoo_program() -> bool:
         given = sys.orig_argv[sys.orig_argv.index("-m") + 1 :] if "-m" in sys.orig_argv else []
         given += [argument[2:] for argument in sys.orig_argv if argument.startswith("-m")]  # `-mkzoo.doctor`
         return bool(given) and next(filter(None, given), "").split(".")[0] == "kzoo"
+    found = getattr(sys.modules["__main__"], "__spec__", None)  # what `-m` has found by the time it runs
+    if found is not None and found.name.split(".")[0] == "kzoo":
+        return True
     return bool(sys.argv) and Path(sys.argv[0]).stem == "kzoo"
 
 
