@@ -7,18 +7,18 @@ looks for them. The `kzoo` program must start fast, and without a backend: there
 import itertools
 from typing import TYPE_CHECKING
 
-from kzoo import environment
+from kzoo import startup
 from kzoo.acceleration import process
 from kzoo.lazy import lazily
 from kzoo.models.named import *  # noqa: F403
 from kzoo.models.registry import create_model, list_models
 
-_is_program = environment.is_kzoo_program()
+_is_program = startup.is_kzoo_program()
 if _is_program:
-    environment.take_only_backend()
-    environment.check_backend_before_keras()
+    startup.take_only_backend()
+    startup.check_backend_before_keras()
 else:
-    environment.check_backend()
+    startup.check_backend()
 
 # Before anything imports Keras, and with it the backend.
 if process.is_asked_for():

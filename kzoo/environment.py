@@ -1,13 +1,11 @@
 """What kzoo runs on: Keras's backend, the machine, its devices, the installed versions.
 
-Nothing here imports Keras or a backend until a function is called that needs it, and nothing is changed but by
-`take_only_backend` and `check_backend_before_keras`, which are the `kzoo` program's.
-`check_backend` reads the same settings as Keras by the same rule (`keras/src/backend/config.py`), before Keras is
-imported, because Keras's own failure is a `ModuleNotFoundError` from deep inside.
+Nothing here imports Keras or a backend until a function is called that needs it, and nothing is changed.
+`backend_choice` reads the same settings as Keras by the same rule (`keras/src/backend/config.py`), before Keras is
+imported.
 """
 
 import datetime
-import importlib.abc
 import importlib.metadata
 import importlib.util
 import json
@@ -19,7 +17,7 @@ from typing import Any, NamedTuple
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
-_taken: str | None = None  # by `take_only_backend`
+taken_backend: str | None = None  # by `kzoo.startup`
 
 
 class BackendChoice(NamedTuple):
@@ -69,21 +67,9 @@ def installed_backends() -> list[str]:
     return [name for name in BACKENDS if _is_installed(name)]
 
 
-def take_only_backend() -> None:
-    """Chooses the one backend that is installed, unless `KERAS_BACKEND` or Keras's settings choose one that is.
-
-    For the `kzoo` program, before Keras is imported: in a script the choice is Keras's.
-    """
-    global _taken
-    installed = installed_backends()
-    if len(installed) != 1 or os.environ.get("KERAS_BACKEND") or backend_choice().name in installed:
-        return
-    os.environ["KERAS_BACKEND"] = _taken = installed[0]
-
-
 def backend_was_taken() -> bool:
-    """Returns whether `KERAS_BACKEND` is what `take_only_backend` wrote there, and not the user."""
-    return _taken is not None and os.environ.get("KERAS_BACKEND") == _taken
+    """Returns whether `KERAS_BACKEND` is what `kzoo.startup` wrote there, and not the user."""
+    return taken_backend is not None and os.environ.get("KERAS_BACKEND") == taken_backend
 
 
 def backend_problem() -> str | None:
@@ -92,35 +78,6 @@ def backend_problem() -> str | None:
     if choice.name in BACKENDS and _is_installed(choice.name):
         return None
     return _explain(choice, installed_backends())
-
-
-def check_backend() -> None:
-    """Raises a helpful error unless Keras's backend is one of `BACKENDS` and installed.
-
-    Raises:
-        ImportError: If it is not. In the `kzoo` program a `SystemExit` with the same message, since a traceback would
-            tell its user nothing.
-    """
-    message = backend_problem()
-    if message is None:
-        return
-    if is_kzoo_program():
-        raise SystemExit(f"kzoo: {message}")
-    raise ImportError(message)
-
-
-def check_backend_before_keras() -> None:
-    """Calls `check_backend` when Keras is about to be imported, whatever part of the program needs it first."""
-    sys.meta_path.insert(0, _CheckFirst())
-
-
-class _CheckFirst(importlib.abc.MetaPathFinder):
-    """Finds nothing, and sees that Keras is looked for."""
-
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
-        if fullname == "keras":
-            sys.meta_path.remove(self)
-            check_backend()
 
 
 def _is_installed(name: str) -> bool:
@@ -141,19 +98,6 @@ def _explain(choice: BackendChoice, installed: list[str]) -> str:
         return f'{problem} Installed: none. Install one: pip install "kzoo[torch]", "kzoo[jax]" or "kzoo[tensorflow]"'
     remedy = " or ".join(f"KERAS_BACKEND={name}" for name in installed)
     return f"{problem} Installed: {', '.join(installed)}. Choose one: {remedy}"
-
-
-def is_kzoo_program() -> bool:
-    """Returns whether this process is the `kzoo` program, or `python -m kzoo...`."""
-    # `python -m kzoo.doctor` imports this package before it knows its own path: `sys.argv[0]` is then "-m".
-    if sys.argv[:1] == ["-m"]:
-        given = sys.orig_argv[sys.orig_argv.index("-m") + 1 :] if "-m" in sys.orig_argv else []
-        given += [argument[2:] for argument in sys.orig_argv if argument.startswith("-m")]  # `-mkzoo.doctor`
-        return bool(given) and next(filter(None, given), "").split(".")[0] == "kzoo"
-    found = getattr(sys.modules["__main__"], "__spec__", None)  # what `-m` has found by the time it runs
-    if found is not None and found.name.split(".")[0] == "kzoo":
-        return True
-    return bool(sys.argv) and Path(sys.argv[0]).stem == "kzoo"
 
 
 DISTRIBUTIONS = (

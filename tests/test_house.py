@@ -17,7 +17,7 @@ EVERYTHING = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or
 MAY_IMPORT = {
     "__init__": EVERYTHING,
     # Below `ops`, which takes what has no public name from it.
-    "acceleration": {"environment"},
+    "acceleration": {"environment", "startup"},
     "blocks": {"choices", "layers", "initializers"},
     "choices": set(),
     "cli": EVERYTHING,
@@ -48,6 +48,7 @@ MAY_IMPORT = {
     "ops": {"acceleration", "choices", "environment"},
     "parity": {"choices", "data", "environment", "layers", "models", "ops", "streams", "training"},
     "serving": {"data", "export", "lazy"},
+    "startup": {"environment"},
     "streams": set(),
     "training": {"acceleration", "choices", "data", "environment", "evaluation", "lazy", "ops", "weights"},
     # The facts of published datasets, which published weights were trained on.

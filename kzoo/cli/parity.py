@@ -36,9 +36,9 @@ def record(
     path = parity.recording.checked_path(out)
     if device == "cpu":  # what backends do on the CPU of a machine without a GPU, not beside one
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    settings: dict[str, Any] = {"steps": steps, "dtype": dtype, "device": device, "dropout": dropout, "seed": seed}
+    settings: dict[str, Any] = {"dtype": dtype, "device": device, "dropout": dropout, "seed": seed, "drift": drift}
     dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=square(image_size))
-    recording = parity.record(model, dataset, drift=drift, **settings)
+    recording = parity.record(model, dataset, steps=steps, **settings)
     recording.save(path)
     typer.echo(f"{path}: {len(recording.arrays)} arrays of {model} on {recording.name}")
 

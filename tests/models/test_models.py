@@ -133,7 +133,7 @@ def test_models_take_grey_and_four_channel_images():
         (lambda: kzoo.resnet20(input_shape=(32, 32)), r"`input_shape` must be \(height, width, channels\)"),
         (lambda: kzoo.resnet20(classes=0), "`classes` must be at least 1. Received: classes=0."),
         (lambda: kzoo.resnet20(pooling="sum"), "`pooling` must be None, 'avg' or 'max'. Received: pooling='sum'."),
-        (lambda: kzoo.resnet20(seed=-1), "`seed` must be 0 or larger. Received: seed=-1."),
+        (lambda: kzoo.resnet20(seed=-1), "`seed` must be an integer, 0 or larger and below .* Received: seed=-1."),
         (lambda: kzoo.create_model("resnet_20"), "Received: name='resnet_20'. Did you mean 'resnet20'?"),
     ],
 )
