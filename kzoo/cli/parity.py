@@ -34,13 +34,18 @@ def record(
     from kzoo import parity
 
     path = parity.recording.checked_path(out)
-    if device == "cpu":  # what backends do on the CPU of a machine without a GPU, not beside one
-        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    _hide_gpus_from(device)
     settings: dict[str, Any] = {"dtype": dtype, "device": device, "dropout": dropout, "seed": seed, "drift": drift}
     dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=square(image_size))
     recording = parity.record(model, dataset, steps=steps, **settings)
     recording.save(path)
     typer.echo(f"{path}: {len(recording.arrays)} arrays of {model} on {recording.name}")
+
+
+def _hide_gpus_from(device: str | None) -> None:
+    """Lets a backend do on the CPU what it does on a machine without a GPU, not beside one."""
+    if device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 
 @app.command()
