@@ -134,6 +134,12 @@ def test_models_take_grey_and_four_channel_images():
         (lambda: kzoo.resnet20(classes=0), "`classes` must be at least 1. Received: classes=0."),
         (lambda: kzoo.resnet20(pooling="sum"), "`pooling` must be None, 'avg' or 'max'. Received: pooling='sum'."),
         (lambda: kzoo.resnet20(seed=-1), "`seed` must be an integer, 0 or larger and below .* Received: seed=-1."),
+        (lambda: kzoo.resnet20(seed=2**64), "`seed` must be an integer, 0 or larger and below .* Received: seed=18446"),
+        (lambda: kzoo.resnet20(clases=10), "must be among weights, .*Received: clases=10. Did you mean 'classes'?"),
+        (lambda: kzoo.resnet(20, foo=1), "must be among weights, .*Received: foo=1."),
+        (lambda: kzoo.wide_resnet(16, 4, drop_out=0.1), "Received: drop_out=0.1. Did you mean 'dropout'?"),
+        (lambda: kzoo.create_model("plain20", shape=1), "Received: shape=1."),
+        (lambda: kzoo.create_model("resnet21"), "Received: name='resnet21'. Did you mean 'resnet20'?"),
         (lambda: kzoo.create_model("resnet_20"), "Received: name='resnet_20'. Did you mean 'resnet20'?"),
     ],
 )
