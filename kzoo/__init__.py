@@ -17,6 +17,7 @@ _is_program = startup.is_kzoo_program()
 if _is_program:
     startup.take_only_backend()
     startup.check_backend_before_keras()
+    startup.hide_banner_of_tensorflow()
 else:
     startup.check_backend()
 

@@ -1,12 +1,19 @@
 """What happens when kzoo is imported, before Keras is: which program this is, and whether there is a backend for it."""
 
+import contextlib
 import importlib.abc
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from kzoo import environment
+
+_BANNER = (b"oneDNN custom operations are on", b"before absl::InitializeLog() is called")
 
 
 def is_kzoo_program() -> bool:
@@ -55,6 +62,11 @@ def check_backend_before_keras() -> None:
     sys.meta_path.insert(0, _CheckFirst())
 
 
+def hide_banner_of_tensorflow() -> None:
+    """Lets TensorFlow be imported without its words about oneDNN, which no setting of its own turns off."""
+    sys.meta_path.insert(0, _Quietly())
+
+
 class _CheckFirst(importlib.abc.MetaPathFinder):
     """Finds nothing, and sees that Keras is looked for."""
 
@@ -62,3 +74,38 @@ class _CheckFirst(importlib.abc.MetaPathFinder):
         if fullname == "keras":
             sys.meta_path.remove(self)
             check_backend()
+
+
+class _Quietly(importlib.abc.MetaPathFinder):
+    """Finds TensorFlow where it is, and filters what it writes while it is imported."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(fullname, path, target) if fullname == "tensorflow" else None
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_quietly(module: ModuleType) -> None:
+                with _without_banner():
+                    execute(module)
+
+            setattr(spec.loader, "exec_module", execute_quietly)  # noqa: B010  a method of this one loader
+        return spec
+
+
+@contextlib.contextmanager
+def _without_banner() -> Iterator[None]:
+    """Keeps what C++ writes to standard error meanwhile, and passes on what is no banner."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as kept:
+        screen = os.dup(2)
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(screen, 2)
+            os.close(screen)
+            kept.seek(0)
+            for line in kept:
+                if not any(words in line for words in _BANNER):
+                    os.write(2, line)

@@ -272,7 +272,7 @@ def test_program_takes_the_only_backend_and_doctor_says_so(no_choice):
     report = json.loads(done.stdout)
     expected = "Keras's default" if backend == "tensorflow" else "the only one installed"
     assert (report["backend"]["name"], report["backend"]["chosen_by"]) == (backend, expected)
-    assert "KERAS_BACKEND" not in report["environment"]
+    assert report["environment"].get("KERAS_BACKEND", "") == ""
 
 
 def test_script_does_not_take_the_only_backend(no_choice):
@@ -280,8 +280,24 @@ def test_script_does_not_take_the_only_backend(no_choice):
     assert done.stderr.splitlines()[-1].startswith("ImportError: Keras's backend is 'tensorflow' (Keras's default)")
 
 
+def test_tensorflow_is_imported_without_its_banner(tmp_path, no_choice):
+    fake = tmp_path / "fake" / "tensorflow"
+    fake.mkdir(parents=True)
+    banner = "I0000 port.cc:153] oneDNN custom operations are on. You may see slightly different results."
+    (fake / "__init__.py").write_text(f"import os\nos.write(2, b'{banner}\\nwhat counts\\n')\nraise OSError('torn')")
+    done = kzoo_program("doctor", path=str(tmp_path / "fake"), **{**no_choice, "KERAS_BACKEND": "tensorflow"})
+    assert "what counts" in done.stderr
+    assert "oneDNN" not in done.stderr
+    assert "Received: OSError: torn" in done.stdout.replace("\n", " ")
+
+
+def test_program_says_nothing_of_its_own_on_standard_error():
+    done = kzoo_program("describe", "plain20", TF_CPP_MIN_LOG_LEVEL="")
+    assert len(done.stderr.splitlines()) == 1, done.stderr  # that of this test
+
+
 def test_doctor_works_without_a_backend(no_choice):
-    done = kzoo_program("doctor", absent=BACKENDS, **no_choice)
+    done = kzoo_program("doctor", absent=BACKENDS, COLUMNS="500", **no_choice)
     assert done.returncode == 0, done.stderr
     assert "problem: Keras's backend is 'tensorflow' (Keras's default), which is not installed." in done.stdout
     assert "faster:" not in done.stdout

@@ -46,7 +46,7 @@ def program(
 def main() -> None:
     """Runs the command line; what a user did wrong is a message, not a traceback."""
     warnings.showwarning = _show_warning
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow introduces itself on lower ones
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = os.environ.get("TF_CPP_MIN_LOG_LEVEL") or "2"  # lower ones are for developers
     try:
         app()
     except FORESEEN as error:

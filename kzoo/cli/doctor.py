@@ -14,4 +14,4 @@ def doctor(as_json: AsJson = False) -> None:
     from kzoo.doctor import diagnose, render
 
     report = diagnose()
-    show(report, as_json, render(report), wrap=False)
+    show(report, as_json, render(report))
