@@ -1,58 +1,124 @@
-"""kzoo: the CIFAR ResNets for Keras 3, the same on TensorFlow, JAX and PyTorch."""
+"""kzoo: the CIFAR ResNets for Keras 3, the same on TensorFlow, JAX and PyTorch.
 
-from kzoo.environment import check_backend
+A script's `import kzoo` brings all of it, so that its classes are in Keras's register when `keras.saving.load_model`
+looks for them. The `kzoo` program must start fast, and without a backend: there each name is imported at its first use.
+"""
 
-check_backend()
+import itertools
+from typing import TYPE_CHECKING
 
+from kzoo import startup
 from kzoo.acceleration import process
+from kzoo.lazy import lazily
+from kzoo.models.named import *  # noqa: F403
+from kzoo.models.registry import create_model, list_models
 
+_is_program = startup.is_kzoo_program()
+if _is_program:
+    startup.take_only_backend()
+    startup.check_backend_before_keras()
+    startup.hide_banner_of_tensorflow()
+else:
+    startup.check_backend()
+
+# Before anything imports Keras, and with it the backend.
 if process.is_asked_for():
     process.tune()
 
-from kzoo.acceleration.registry import acceleration_report
-from kzoo.blocks import residual_block, residual_stage
-from kzoo.data import Augmentation, Batches, Dataset, Split, load_dataset, prepare_dataset
-from kzoo.evaluation import Evaluation, evaluate
-from kzoo.experiment import evaluate_saved, train
-from kzoo.export import Exported, export_model, export_saved, fold_batch_norm
-from kzoo.initializers import HeNormal
-from kzoo.layers import (
-    Add,
-    BatchNorm,
-    Conv2D,
-    Conv2DReLU,
-    Dropout,
-    PixelNormalization,
-    ReLU,
-    ScaleShift,
-    ZeroPadShortcut,
-)
-from kzoo.models import (
-    Description,
-    Model,
-    create_model,
-    describe,
-    fetch_weights,
-    import_checkpoint,
-    list_models,
-    resnet,
-    wide_resnet,
-)
-from kzoo.models.named import *  # noqa: F403
-from kzoo.ops import deterministic, precision, set_precision
-from kzoo.serving import serve
-from kzoo.training import SGD, Prediction, Recipe, Run, StepSchedule, fit, predict_files, recipe, set_pixel_statistics
-from kzoo.weights import (
-    WeightsEntry,
-    add_weights,
-    cached_weights,
-    decode_predictions,
-    list_weights,
-    load_torch_checkpoint,
-    load_weights,
-    save_weights,
-    weights_info,
-)
+if TYPE_CHECKING:
+    from kzoo.acceleration.registry import acceleration_report
+    from kzoo.blocks import residual_block, residual_stage
+    from kzoo.data import Augmentation, Batches, Dataset, Split, load_dataset, prepare_dataset
+    from kzoo.evaluation import Evaluation, evaluate
+    from kzoo.experiment import evaluate_saved, train
+    from kzoo.export import Exported, export_model, export_saved, fold_batch_norm
+    from kzoo.initializers import HeNormal
+    from kzoo.layers import (
+        Add,
+        BatchNorm,
+        Conv2D,
+        Conv2DReLU,
+        Dropout,
+        PixelNormalization,
+        ReLU,
+        ScaleShift,
+        ZeroPadShortcut,
+    )
+    from kzoo.models import Description, Model, describe, fetch_weights, import_checkpoint, resnet, wide_resnet
+    from kzoo.ops import deterministic, precision, set_precision
+    from kzoo.serving import serve
+    from kzoo.training import (
+        SGD,
+        Prediction,
+        Recipe,
+        Run,
+        StepSchedule,
+        fit,
+        predict_files,
+        recipe,
+        set_pixel_statistics,
+    )
+    from kzoo.weights import (
+        WeightsEntry,
+        add_weights,
+        cached_weights,
+        decode_predictions,
+        list_weights,
+        load_torch_checkpoint,
+        load_weights,
+        save_weights,
+        weights_info,
+    )
+else:
+    _NAMES = {
+        "acceleration.registry": ["acceleration_report"],
+        "blocks": ["residual_block", "residual_stage"],
+        "data": ["Augmentation", "Batches", "Dataset", "Split", "load_dataset", "prepare_dataset"],
+        "evaluation": ["Evaluation", "evaluate"],
+        "experiment": ["evaluate_saved", "train"],
+        "export": ["Exported", "export_model", "export_saved", "fold_batch_norm"],
+        "initializers": ["HeNormal"],
+        "layers": [
+            "Add",
+            "BatchNorm",
+            "Conv2D",
+            "Conv2DReLU",
+            "Dropout",
+            "PixelNormalization",
+            "ReLU",
+            "ScaleShift",
+            "ZeroPadShortcut",
+        ],
+        "models": ["Description", "Model", "describe", "fetch_weights", "import_checkpoint", "resnet", "wide_resnet"],
+        "ops": ["deterministic", "precision", "set_precision"],
+        "serving": ["serve"],
+        "training": [
+            "SGD",
+            "Prediction",
+            "Recipe",
+            "Run",
+            "StepSchedule",
+            "fit",
+            "predict_files",
+            "recipe",
+            "set_pixel_statistics",
+        ],
+        "weights": [
+            "WeightsEntry",
+            "add_weights",
+            "cached_weights",
+            "decode_predictions",
+            "list_weights",
+            "load_torch_checkpoint",
+            "load_weights",
+            "save_weights",
+            "weights_info",
+        ],
+    }
+    __getattr__, __dir__ = lazily(__name__, _NAMES)
+    if not _is_program:
+        for _name in itertools.chain.from_iterable(_NAMES.values()):
+            __getattr__(_name)
 
 __version__ = "0.1.0"
 

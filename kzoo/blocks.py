@@ -1,13 +1,10 @@
 """Builds residual blocks of every form from the layers."""
 
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
+from kzoo.choices import Normalization, Order, Shortcut, check_choice
 from kzoo.initializers import HeNormal
 from kzoo.layers import Add, BatchNorm, Conv2D, Dropout, ReLU, ZeroPadShortcut
-
-Order = Literal["classic", "preact", "additive"]
-Shortcut = Literal["pad", "projection", "none"]
-Normalization = Literal["batch"] | None
 
 
 def convolution(
@@ -80,13 +77,10 @@ def residual_block(
         - [He et al., 2016](https://arxiv.org/abs/1603.05027), section 4
         - [Zagoruyko & Komodakis, 2016](https://arxiv.org/abs/1605.07146), section 2.4 (dropout)
     """
-    for argument, value, choices in (
-        ("order", order, get_args(Order)),
-        ("shortcut", shortcut, get_args(Shortcut)),
-        ("normalization", normalization, ("batch", None)),
-    ):
-        if value not in choices:
-            raise ValueError(f"`{argument}` must be one of {choices}. Received: {argument}={value!r}.")
+    check_choice("order", order, get_args(Order))
+    check_choice("shortcut", shortcut, get_args(Shortcut))
+    if normalization not in ("batch", None):
+        raise ValueError(f"`normalization` must be one of 'batch', None. Received: normalization={normalization!r}.")
     use_bias = normalization is None
     skipped = y = x
     if order == "preact":

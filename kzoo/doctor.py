@@ -1,5 +1,7 @@
 """Says what kzoo runs on here, which known bad combinations are present and what would make it faster.
 
+It works without a backend, too: what is then wrong is what it is asked for.
+
 `python -m kzoo.doctor [--json] [--require-gpu]`. Advice comes from two tables of conditions on what was found, so that
 nothing is said that was not seen.
 """
@@ -14,7 +16,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from kzoo import environment
-from kzoo.acceleration import names, registry
 from kzoo.environment import backend_choice, installed_backends, keras_config_path
 
 Report = dict[str, Any]
@@ -112,38 +113,72 @@ FASTER = (
 def diagnose() -> Report:
     """Looks at the backend, its devices, the installed versions, the machine and the settings.
 
-    Imports Keras and with it the backend.
+    Imports Keras and with it the backend, if there is one. What cannot be known without stays empty, and the first of
+    the problems says why.
 
     Returns:
         A dictionary that `json.dumps` takes, with the keys `backend`, `devices`, `versions`, `cpu`, `keras`,
         `environment`, `acceleration` (as `kzoo.acceleration_report`), and the lists of sentences `problems` and
         `faster`.
     """
-    choice = backend_choice()
-    import keras
+    report = _without_backend()
+    problem = environment.backend_problem()
+    if problem is None:
+        try:
+            _look_at_backend(report)
+        except Exception as error:  # what a broken installation raises as it is imported is nowhere specified
+            name = report["backend"]["name"]
+            problem = f"{name} is installed and cannot be used. Received: {type(error).__name__}: {error}"
+    report["problems"] = [*filter(None, [problem]), *_installed_twice(), *_broken_requirements()]
+    report["problems"] += _said(PROBLEMS, report)
+    report["faster"] = _said(FASTER, report) if problem is None else []
+    return report
 
+
+def _without_backend() -> Report:
+    """Returns a report of all that can be seen without Keras."""
     import kzoo
 
-    report: Report = {
-        "backend": {"name": keras.config.backend(), "chosen_by": choice.source, "installed": installed_backends()},
+    choice, settings = backend_choice(), environment.read_keras_config()
+    floatx = settings.get("floatx", "float32")
+    facts = environment.BackendFacts([])._asdict()
+    backend = {"name": choice.name, "chosen_by": choice.source, "installed": installed_backends()}
+    set_by_user = [name for name in _VARIABLES if name in os.environ]
+    if environment.backend_was_taken():
+        set_by_user.remove("KERAS_BACKEND")
+    return {
+        "devices": facts.pop("devices"),
+        "backend": {**backend, **facts, "onednn": None},
         "versions": {"python": platform.python_version(), **environment.versions(), "kzoo": kzoo.__version__},
         "cpu": environment.processor(),
         "keras": {
             "config_file": str(keras_config_path()),
-            "floatx": keras.config.floatx(),
-            "dtypes": sorted({keras.config.floatx(), keras.config.dtype_policy().compute_dtype}),
-            "image_data_format": keras.config.image_data_format(),
+            "floatx": floatx,
+            "dtypes": [floatx],
+            "image_data_format": settings.get("image_data_format", "channels_last"),
         },
-        "environment": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
+        "environment": {name: os.environ[name] for name in set_by_user},
+        "acceleration": [],
     }
-    seen = environment.look_at_backend(keras.config.backend())._asdict()
+
+
+def _look_at_backend(report: Report) -> None:
+    """Adds to a report what Keras and the backend say."""
+    import keras
+
+    from kzoo.acceleration import names, registry
+
+    name = keras.config.backend()
+    seen = environment.look_at_backend(name)._asdict()
     report["devices"] = [device._asdict() for device in seen.pop("devices")]
-    report["backend"] |= seen
-    report["backend"]["onednn"] = names.tensorflow_uses_onednn() if keras.config.backend() == "tensorflow" else None
+    onednn = names.tensorflow_uses_onednn() if name == "tensorflow" else None
+    report["backend"] |= {"name": name, **seen, "onednn": onednn}
+    report["keras"] |= {
+        "floatx": keras.config.floatx(),
+        "dtypes": sorted({keras.config.floatx(), keras.config.dtype_policy().compute_dtype}),
+        "image_data_format": keras.config.image_data_format(),
+    }
     report["acceleration"] = registry.acceleration_report()
-    report["problems"] = [*_installed_twice(), *_broken_requirements(), *_said(PROBLEMS, report)]
-    report["faster"] = _said(FASTER, report)
-    return report
 
 
 def render(report: Report) -> str:
@@ -152,7 +187,7 @@ def render(report: Report) -> str:
     threads = f", {backend['threads']} threads in use" if backend["threads"] else ""
     vnni = {True: "AVX-512 VNNI", False: "no AVX-512 VNNI", None: "instruction set unknown"}[cpu["avx512_vnni"]]
     lines = [
-        f"backend   {backend['name']} ({backend['chosen_by']}); installed: {', '.join(backend['installed'])}",
+        f"backend   {backend['name']} ({backend['chosen_by']}); installed: {', '.join(backend['installed']) or 'none'}",
         *(f"device    {device['kind']}: {device['name']}" for device in report["devices"]),
         f"cpu       {cpu['model']}, {cpu['usable_cores']} of {cpu['cores']} cores usable{threads}, {vnni}",
         f"memory    {cpu['memory_available_gib'] or 'unknown'} GiB free",

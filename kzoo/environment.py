@@ -1,8 +1,8 @@
 """What kzoo runs on: Keras's backend, the machine, its devices, the installed versions.
 
 Nothing here imports Keras or a backend until a function is called that needs it, and nothing is changed.
-`check_backend` reads the same settings as Keras by the same rule (`keras/src/backend/config.py`), before Keras is
-imported, because Keras's own failure is a `ModuleNotFoundError` from deep inside.
+`backend_choice` reads the same settings as Keras by the same rule (`keras/src/backend/config.py`), before Keras is
+imported.
 """
 
 import datetime
@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 BACKENDS = ("tensorflow", "jax", "torch")
+
+taken_backend: str | None = None  # by `kzoo.startup`
 
 
 class BackendChoice(NamedTuple):
@@ -49,7 +51,7 @@ def backend_choice() -> BackendChoice:
         A `BackendChoice`. Its name may be no backend at all: nothing is checked here.
     """
     if name := os.environ.get("KERAS_BACKEND"):
-        choice = BackendChoice(name, "KERAS_BACKEND")
+        choice = BackendChoice(name, "the only one installed" if backend_was_taken() else "KERAS_BACKEND")
     elif configured := read_keras_config().get("backend"):
         choice = BackendChoice(str(configured), str(keras_config_path()))
     else:
@@ -65,20 +67,17 @@ def installed_backends() -> list[str]:
     return [name for name in BACKENDS if _is_installed(name)]
 
 
-def check_backend() -> None:
-    """Raises a helpful error unless Keras's backend is one of `BACKENDS` and installed.
+def backend_was_taken() -> bool:
+    """Returns whether `KERAS_BACKEND` is what `kzoo.startup` wrote there, and not the user."""
+    return taken_backend is not None and os.environ.get("KERAS_BACKEND") == taken_backend
 
-    Raises:
-        ImportError: If it is not. In the `kzoo` program a `SystemExit` with the same message, since a traceback would
-            tell its user nothing.
-    """
+
+def backend_problem() -> str | None:
+    """Returns why Keras's backend cannot be used: it is none of `BACKENDS`, or not installed. `None` if it can."""
     choice = backend_choice()
     if choice.name in BACKENDS and _is_installed(choice.name):
-        return
-    message = _explain(choice, installed_backends())
-    if is_kzoo_program():
-        raise SystemExit(f"kzoo: {message}")
-    raise ImportError(message)
+        return None
+    return _explain(choice, installed_backends())
 
 
 def _is_installed(name: str) -> bool:
@@ -99,16 +98,6 @@ def _explain(choice: BackendChoice, installed: list[str]) -> str:
         return f'{problem} Installed: none. Install one: pip install "kzoo[torch]", "kzoo[jax]" or "kzoo[tensorflow]"'
     remedy = " or ".join(f"KERAS_BACKEND={name}" for name in installed)
     return f"{problem} Installed: {', '.join(installed)}. Choose one: {remedy}"
-
-
-def is_kzoo_program() -> bool:
-    """Returns whether this process is the `kzoo` program, or `python -m kzoo...`."""
-    # `python -m kzoo.doctor` imports this package before it knows its own path: `sys.argv[0]` is then "-m".
-    if sys.argv[:1] == ["-m"]:
-        given = sys.orig_argv[sys.orig_argv.index("-m") + 1 :] if "-m" in sys.orig_argv else []
-        given += [argument[2:] for argument in sys.orig_argv if argument.startswith("-m")]  # `-mkzoo.doctor`
-        return bool(given) and next(filter(None, given), "").split(".")[0] == "kzoo"
-    return bool(sys.argv) and Path(sys.argv[0]).stem == "kzoo"
 
 
 DISTRIBUTIONS = (

@@ -2,12 +2,14 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from kzoo.choices import SplitName, check_choice
 from kzoo.data import Dataset
 from kzoo.evaluation import Evaluation
 from kzoo.evaluation import evaluate as evaluate_model
 from kzoo.models import create_model
+from kzoo.models.arguments import check_arguments
 from kzoo.ops import precision
 from kzoo.training import Recipe, Run, fit, set_pixel_statistics
 from kzoo.training import recipe as named_recipe
@@ -40,9 +42,10 @@ def train(
         The `Run`.
 
     Raises:
-        ValueError: If model, dataset and recipe do not go together.
+        ValueError: If model, dataset and recipe do not go together, or the model has no such argument.
         FileExistsError: If `run_dir` has content.
     """
+    check_arguments(arguments, without=("input_shape", "classes", "seed"))
     recipe = named_recipe(recipe) if isinstance(recipe, str) else recipe
     with precision(recipe.precision):
         built = create_model(model, input_shape=dataset.image_shape, classes=dataset.classes, seed=seed, **arguments)
@@ -73,8 +76,7 @@ def evaluate_saved(
     Raises:
         ValueError: If neither a run nor model, weights and dataset are given, or they do not go together.
     """
-    if split not in ("train", "validation", "test"):
-        raise ValueError(f"`split` must be 'train', 'validation' or 'test'. Received: split={split!r}.")
+    check_choice("split", split, get_args(SplitName))
     if run is not None and model is None and weights is None:
         opened = Run(run)
         dataset = dataset or opened.load_dataset()

@@ -13,8 +13,26 @@ import operator
 
 import numpy as np
 
+_SEEDS = 2**64
+
+
+def check_seed(seed: int, name: str = "seed") -> None:
+    """Raises a `ValueError` unless a seed is one that streams can be opened from.
+
+    Args:
+        seed: What the user gave.
+        name: String, what the argument is called. Defaults to `"seed"`.
+    """
+    try:
+        valid = 0 <= operator.index(seed) < _SEEDS
+    except TypeError:
+        valid = False
+    if not valid:
+        raise ValueError(f"`{name}` must be an integer, 0 or larger and below 2**64. Received: {name}={seed!r}.")
+
 
 def _digest(seed: int, what: tuple[str | int, ...]) -> bytes:
+    check_seed(seed)
     parts = [part if isinstance(part, str) else int(np.uint64(operator.index(part))) for part in (seed, *what)]
     return hashlib.sha256(repr(parts).encode()).digest()
 
@@ -26,15 +44,16 @@ def stream(seed: int, *what: str | int) -> np.random.RandomState:
     those of `numpy.random.Generator` may not.
 
     Args:
-        seed: Integer, the user's seed; 0 or larger.
+        seed: Integer, the user's seed; 0 or larger and below 2**64.
         *what: Strings and integers (0 or larger) naming the use, for example `"order", epoch`.
 
     Returns:
         A `numpy.random.RandomState` at its start.
 
     Raises:
-        OverflowError: If an integer is negative or has more than 64 bits.
-        TypeError: If something is neither a string nor an integer.
+        ValueError: If the seed is none.
+        OverflowError: If another integer is negative or has more than 64 bits.
+        TypeError: If something else is neither a string nor an integer.
     """
     key = np.frombuffer(_digest(seed, what)[:16], "<u8")
     return np.random.RandomState(np.random.Philox(key=key))

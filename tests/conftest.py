@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,30 @@ def _undo_determinism(backend: str) -> None:
             part.matmul.fp32_precision = "none"
         for part in (torch.backends.mkldnn.conv, torch.backends.mkldnn.rnn):
             part.fp32_precision = "none"
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Keras not imported yet, KERAS_BACKEND unset and no settings file; returns where that file would be."""
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    return tmp_path / "keras.json"
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Returns a function that makes exactly the named backends look installed."""
+
+    def install(*names: str) -> None:
+        for name in ("tensorflow", "jax", "torch"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        monkeypatch.setattr(
+            "importlib.util.find_spec", lambda name: ModuleSpec(name, None, origin="x.py") if name in names else None
+        )
+
+    return install
 
 
 try:

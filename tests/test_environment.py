@@ -1,41 +1,14 @@
 import json
 import os
-import re
 import subprocess
 import sys
-import timeit
 import types
-from importlib.machinery import ModuleSpec
 
 import keras
 import numpy as np
 import pytest
 
 from kzoo import environment
-
-
-@pytest.fixture
-def settings(monkeypatch, tmp_path):
-    """Keras not imported yet, KERAS_BACKEND unset and no settings file; returns where that file would be."""
-    monkeypatch.delenv("KERAS_BACKEND", raising=False)
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.delitem(sys.modules, "keras", raising=False)
-    monkeypatch.setattr(sys, "argv", ["train.py"])
-    return tmp_path / "keras.json"
-
-
-@pytest.fixture
-def installed(monkeypatch):
-    """Returns a function that makes exactly the named backends look installed."""
-
-    def install(*names):
-        for name in environment.BACKENDS:
-            monkeypatch.delitem(sys.modules, name, raising=False)
-        monkeypatch.setattr(
-            "importlib.util.find_spec", lambda name: ModuleSpec(name, None, origin="x.py") if name in names else None
-        )
-
-    return install
 
 
 def test_backend_choice_is_keras_default_without_settings(settings):
@@ -75,83 +48,6 @@ def test_backend_choice_agrees_with_keras(tmp_path):
     code = "from kzoo.environment import backend_choice; print(*backend_choice())"
     done = _run_python(code, KERAS_BACKEND="", KERAS_HOME=str(tmp_path))
     assert done.stdout.strip() == f"{keras.config.backend()} {tmp_path / 'keras.json'}", done.stderr
-
-
-def test_check_backend_accepts_an_installed_one(settings, installed, monkeypatch):
-    installed("torch", "jax")
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
-    assert environment.check_backend() is None
-
-
-def test_check_backend_names_the_installed_ones(settings, installed):
-    installed("torch", "jax")
-    with pytest.raises(ImportError) as error:
-        environment.check_backend()
-    assert str(error.value) == (
-        "Keras's backend is 'tensorflow' (Keras's default), which is not installed. "
-        "Installed: jax, torch. Choose one: KERAS_BACKEND=jax or KERAS_BACKEND=torch"
-    )
-
-
-def test_check_backend_says_what_to_install_where_there_is_none(settings, installed):
-    installed()
-    with pytest.raises(ImportError, match=re.escape('Installed: none. Install one: pip install "kzoo[torch]"')):
-        environment.check_backend()
-
-
-@pytest.mark.parametrize("name", ["pytorch", "numpy", "openvino"])
-def test_check_backend_refuses_other_backends(settings, installed, monkeypatch, name):
-    installed("torch")
-    monkeypatch.setenv("KERAS_BACKEND", name)
-    message = f"must be 'tensorflow', 'jax' or 'torch'. Received: '{name}' (KERAS_BACKEND). Installed: torch. Choose"
-    with pytest.raises(ImportError, match=re.escape(message)):
-        environment.check_backend()
-
-
-def test_check_backend_is_not_fooled_by_a_folder_of_that_name(settings, monkeypatch, tmp_path):
-    for name in environment.BACKENDS:
-        (tmp_path / name).mkdir()
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    with pytest.raises(ImportError, match="Installed: none"):
-        environment.check_backend()
-
-
-@pytest.mark.parametrize(
-    ("argv", "orig_argv"),
-    [(["/usr/bin/kzoo"], ["python", "/usr/bin/kzoo"]), (["-m"], ["python", "-X", "dev", "-m", "kzoo.doctor"])],
-)
-def test_check_backend_leaves_the_kzoo_program_without_a_traceback(settings, installed, monkeypatch, argv, orig_argv):
-    installed("torch")
-    monkeypatch.setattr(sys, "argv", argv)
-    monkeypatch.setattr(sys, "orig_argv", orig_argv)
-    with pytest.raises(SystemExit, match=r"^kzoo: Keras's backend is 'tensorflow'"):
-        environment.check_backend()
-
-
-@pytest.mark.parametrize(("argv", "orig_argv"), [(["-m"], ["python", "-m", "pytest"]), (["-m"], ["python"]), ([], [])])
-def test_check_backend_raises_in_any_other_program(settings, installed, monkeypatch, argv, orig_argv):
-    installed("torch")
-    monkeypatch.setattr(sys, "argv", argv)
-    monkeypatch.setattr(sys, "orig_argv", orig_argv)
-    with pytest.raises(ImportError):
-        environment.check_backend()
-
-
-def test_import_kzoo_checks_the_backend_first():
-    done = _run_python("import kzoo", KERAS_BACKEND="pytorch")
-    assert done.stderr.splitlines()[-1].startswith("ImportError: Keras's backend must be 'tensorflow', 'jax' or")
-
-
-def test_kzoo_program_says_it_in_one_line():
-    done = _run_python("import sys; sys.argv = ['bin/kzoo', 'list']; import kzoo", KERAS_BACKEND="pytorch")
-    assert done.returncode == 1
-    assert re.fullmatch(r"kzoo: Keras's backend must be .* Choose one: KERAS_BACKEND=.*\n", done.stderr)
-
-
-def test_check_backend_costs_little(settings, monkeypatch):
-    monkeypatch.setenv("KERAS_BACKEND", environment.installed_backends()[0])
-    assert min(timeit.repeat(environment.check_backend, number=1, repeat=5)) < 0.005
 
 
 def _run_python(code, **variables):

@@ -17,27 +17,42 @@ EVERYTHING = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or
 MAY_IMPORT = {
     "__init__": EVERYTHING,
     # Below `ops`, which takes what has no public name from it.
-    "acceleration": {"environment"},
-    "blocks": {"layers", "initializers"},
+    "acceleration": {"environment", "startup"},
+    "blocks": {"choices", "layers", "initializers"},
+    "choices": set(),
     "cli": EVERYTHING,
-    "data": {"streams", "download"},
+    "data": {"choices", "streams", "download"},
     "doctor": {"__init__", "acceleration", "environment"},
     "download": set(),
     "environment": set(),
     "evaluation": set(),
-    "export": {"__init__", "acceleration", "data", "evaluation", "layers", "models", "training", "weights"},
-    "experiment": {"data", "evaluation", "models", "ops", "training"},
+    "errors": set(),
+    "export": {
+        "__init__",
+        "acceleration",
+        "choices",
+        "data",
+        "errors",
+        "evaluation",
+        "layers",
+        "models",
+        "training",
+        "weights",
+    },
+    "experiment": {"choices", "data", "evaluation", "models", "ops", "training"},
     "initializers": {"streams"},
     "layers": {"acceleration", "ops", "streams"},
+    "lazy": set(),
     # The model class is accelerated, and keeps its own precision.
-    "models": {"acceleration", "blocks", "layers", "initializers", "ops", "weights"},
-    "ops": {"acceleration", "environment"},
-    "parity": {"data", "environment", "layers", "models", "ops", "training"},
-    "serving": {"data", "export"},
+    "models": {"acceleration", "blocks", "choices", "layers", "lazy", "initializers", "ops", "streams", "weights"},
+    "ops": {"acceleration", "choices", "environment"},
+    "parity": {"choices", "data", "environment", "layers", "models", "ops", "streams", "training"},
+    "serving": {"data", "export", "lazy"},
+    "startup": {"environment"},
     "streams": set(),
-    "training": {"acceleration", "data", "environment", "evaluation", "ops", "weights"},
+    "training": {"acceleration", "choices", "data", "environment", "evaluation", "lazy", "ops", "weights"},
     # The facts of published datasets, which published weights were trained on.
-    "weights": {"data", "download"},
+    "weights": {"choices", "data", "download"},
 }
 HEAVY = {"array_record", "jax", "matplotlib", "sklearn", "tensorflow", "tensorflow_datasets", "torch"}
 
@@ -141,13 +156,31 @@ def test_no_module_is_named_after_nothing():
     assert not {path.stem for path in SOURCES} & {"utils", "util", "helpers", "misc", "common"}
 
 
+def imports_for_types(tree):
+    """Returns the names that type checkers see imported and the module that each is from, without the package's."""
+    blocks = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    imports = [node for block in blocks for node in block.body if isinstance(node, ast.ImportFrom)]
+    return {alias.name: node.module.removeprefix("kzoo.") for node in imports for alias in node.names}
+
+
+def lazy_names(tree, package):
+    """Returns the names of the table for `lazily` in `tree`, and the module that each comes from."""
+    tables = [node for node in ast.walk(tree) if isinstance(node, ast.Dict)]
+    (table,) = [ast.literal_eval(node) for node in tables]
+    return {name: f"{package}{module}" for module, names in table.items() for name in names}
+
+
+@pytest.mark.parametrize("package", ["", "models.", "serving.", "training."])
+def test_lazy_names_are_those_that_type_checkers_see(package):
+    tree = ast.parse((PACKAGE / package.removesuffix(".") / "__init__.py").read_text())
+    assert lazy_names(tree, package) == imports_for_types(tree)
+
+
 def test_all_names_everything_public_once():
     tree = ast.parse((PACKAGE / "__init__.py").read_text())
-    imported = {
-        alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
-    }
     assert sorted(set(kzoo.__all__)) == sorted(kzoo.__all__)
-    assert set(kzoo.__all__) - {"__version__"} == imported - {"check_backend", "process", "*"} | set(kzoo.list_models())
+    expected = {*imports_for_types(tree), "create_model", "list_models", *kzoo.list_models()}
+    assert set(kzoo.__all__) == expected
 
 
 def test_all_names_exist():

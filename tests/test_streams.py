@@ -33,7 +33,7 @@ def test_stream_takes_numpy_integers_as_python_ones():
 
 @pytest.mark.parametrize("seed", [-1, 2**64])
 def test_stream_rejects_a_seed_out_of_range(seed):
-    with pytest.raises(OverflowError):
+    with pytest.raises(ValueError, match=f"`seed` must be an integer, 0 or larger and below 2.* Received: seed={seed}"):
         stream(seed, "order")
 
 

@@ -1,14 +1,19 @@
 """The lowest constraints, which tox runs the tests on, are the lower bounds that pyproject.toml promises."""
 
+import ast
+import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 LOWEST = ROOT / "tests" / "constraints-lowest.txt"
+# Module -> the distribution that brings it, where the names differ.
+DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
 TOOLS = {"dev"}  # what only ever runs at the versions of constraints.txt
 
 
@@ -68,3 +73,52 @@ def test_each_pythons_classifier_has_its_environments():
 def test_bounds_of_two_extras_that_disagree_are_found():
     found = [Requirement("openvino>=2026.0"), Requirement("openvino>=2025.4,<2027"), Requirement("numpy")]
     assert lower_bounds(found) == {"openvino": {Version("2026.0"), Version("2025.4")}, "numpy": set()}
+
+
+def modules_imported(source):
+    """Returns the packages that a source imports, wherever in it, but those of Python and kzoo."""
+    nodes = list(ast.walk(ast.parse(source)))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    return {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"kzoo"}
+
+
+def declared(*extras):
+    texts = [
+        *project()["dependencies"],
+        *(text for name in extras for text in project()["optional-dependencies"][name]),
+    ]
+    return {canonicalize_name(Requirement(text).name) for text in texts}
+
+
+def undeclared(paths, known):
+    """Returns the packages that files import and none of the known distributions brings, and in which files."""
+    found = {}
+    for path in paths:
+        for module in modules_imported(path.read_text()):
+            if canonicalize_name(DISTRIBUTIONS.get(module, module)) not in known:
+                found.setdefault(module, []).append(path.name)
+    return found
+
+
+EXTRAS = ("tensorflow", "jax", "torch", "onnx", "litert", "openvino", "serve")
+
+
+def test_every_package_that_kzoo_imports_is_declared():
+    assert undeclared((ROOT / "kzoo").rglob("*.py"), declared(*EXTRAS)) == {}
+
+
+def test_every_package_that_applications_import_is_declared():
+    own = {canonicalize_name(path.stem) for path in (ROOT / "applications").glob("*.py")}  # each other
+    assert undeclared((ROOT / "applications").glob("*.py"), own | declared(*EXTRAS)) == {}
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_an_error_names_the_extra_of_what_may_be_missing(extra):
+    sources = [path.read_text() for path in (ROOT / "kzoo").rglob("*.py")]
+    handover = (ROOT / "kzoo" / "export" / "handover.py").read_text()  # builds 'kzoo[...]' from its table
+    assert any(f"kzoo[{extra}]" in source for source in sources) or f'"{extra}"' in handover
+
+
+def test_imports_are_found_wherever_they_stand():
+    assert modules_imported("import a.b, os\ndef f():\n    from c.d import e\nfrom kzoo import g") == {"a", "c"}

@@ -11,7 +11,8 @@ import platform
 import sys
 from typing import Any
 
-from kzoo.environment import backend_choice, is_kzoo_program
+from kzoo.environment import backend_choice
+from kzoo.startup import is_kzoo_program
 
 # The names and numbers of `mallopt` in glibc's malloc.h.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8

@@ -1,14 +1,22 @@
 """The program: the commands of all the other files, joined."""
 
+import os
 import sys
+import warnings
+from typing import Annotated, Any
 
 import typer
 
+from kzoo import __version__
 from kzoo.cli import data, doctor, export, models, parity, training, weights
+from kzoo.errors import ExportError
+
+# What a user can do something about; the message says what. Anything else is a mistake of kzoo's, and a traceback.
+FORESEEN = (ValueError, OSError, ImportError, ExportError)
 
 app = typer.Typer(
     help="A Keras 3 multi-backend model zoo: CIFAR ResNets on TensorFlow, JAX and PyTorch. "
-    "KERAS_BACKEND=tensorflow|jax|torch chooses the backend.",
+    "KERAS_BACKEND=tensorflow|jax|torch chooses the backend; where one alone is installed, it is taken.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -20,9 +28,33 @@ app.add_typer(parity.app, name="parity")
 app.add_typer(weights.app, name="weights")
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Takes what stands before the name of a command."""
+
+
 def main() -> None:
     """Runs the command line; what a user did wrong is a message, not a traceback."""
+    warnings.showwarning = _show_warning
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = os.environ.get("TF_CPP_MIN_LOG_LEVEL") or "2"  # lower ones are for developers
     try:
         app()
-    except (ValueError, OSError, ImportError) as error:
+    except FORESEEN as error:
         sys.exit(f"kzoo: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)  # as shells report the signal
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Shows a warning as what it says: where in the source it was raised tells a user nothing."""
+    typer.echo(f"kzoo: warning: {message}", err=True)

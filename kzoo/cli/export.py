@@ -2,14 +2,15 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 import kzoo
-from kzoo.cli.options import AsJson
+from kzoo.choices import Format
+from kzoo.cli.options import AsJson, model_option, one_of
 from kzoo.cli.showing import show
-from kzoo.serving import Limits
+from kzoo.serving.limits import Limits
 
 app = typer.Typer()
 
@@ -20,12 +21,12 @@ def export(
         Path, typer.Argument(metavar="RUN_OR_WEIGHTS", help="Run directory, weights file, or name of weights.")
     ],
     out: Annotated[Path, typer.Option(help="Folder of all exports.")],
-    format_name: Annotated[str, typer.Option("--format", help="saved_model, onnx, litert, openvino.")] = "saved_model",
+    format_name: Annotated[str, one_of(get_args(Format), "What to write.", "--format")] = "saved_model",
     name: Annotated[str | None, typer.Option(help="What servers call it.", show_default="the model's name")] = None,
     version: Annotated[int, typer.Option(help="1 or larger; an existing one is never overwritten.")] = 1,
     fold: Annotated[bool, typer.Option("--fold/--no-fold", help="Fold batch norm into the convolutions.")] = True,
     python: Annotated[Path | None, typer.Option(help="Interpreter that has TensorFlow.", show_default="this")] = None,
-    model: Annotated[str | None, typer.Option(help="Name of the model that a weights file belongs to.")] = None,
+    model: Annotated[str | None, model_option("Name of the model that a weights file belongs to.")] = None,
     data: Annotated[str | None, typer.Option(help="Dataset to verify with.", show_default="the run's")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of prepared datasets.")] = None,
     as_json: AsJson = False,

@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 
 import kzoo
-from kzoo.cli.options import AsJson
+from kzoo.cli.options import AsJson, ModelName
 from kzoo.cli.showing import show, table
 
 app = typer.Typer()
@@ -20,13 +20,13 @@ def list_command(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def describe(model: str, as_json: AsJson = False) -> None:
+def describe(model: ModelName, as_json: AsJson = False) -> None:
     """Describe a model: parameters, multiply-adds, receptive field, layers."""
     description = kzoo.describe(model)
     show(dataclasses.asdict(description), as_json, _layers_table(description))
 
 
-def _layers_table(description: kzoo.Description) -> Table:
+def _layers_table(description: "kzoo.Description") -> Table:
     rows = table("layer", "class", "output", "parameters", "multiply-adds", "field")
     for layer in description.layers:
         shape = "x".join(map(str, layer.output_shape))

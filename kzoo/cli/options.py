@@ -1,17 +1,61 @@
 """Options that commands share."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+from kzoo.choices import check_choice
+from kzoo.cli.showing import keep_for_json
+from kzoo.models.registry import list_models
+
+
+def one_of(choices: Iterable[str], help: str, *names: str, **settings: Any) -> Any:  # noqa: A002
+    """Returns an option that takes one of a few names.
+
+    Help and completion list all of them, and a misspelled one is told the nearest.
+
+    Args:
+        choices: The names.
+        help: String, what the option is for.
+        *names: Strings, what the option is called, if not as its parameter.
+        **settings: Further arguments of `typer.Option`.
+    """
+    choices = tuple(choices)
+
+    def complete(incomplete: str) -> list[str]:
+        return [choice for choice in choices if choice.startswith(incomplete)]
+
+    def check(param: typer.CallbackParam, value: str | None) -> str | None:
+        if value is not None:
+            check_choice(param.opts[0], value, choices)
+        return value
+
+    return typer.Option(
+        *names, help=help, metavar="|".join(choices), autocompletion=complete, callback=check, **settings
+    )
+
+
+def _complete_model(incomplete: str) -> list[str]:
+    return [name for name in list_models() if name.startswith(incomplete)]
+
+
+def model_option(help: str) -> Any:  # noqa: A002
+    """Returns an option that takes the name of a model; completion lists them."""
+    return typer.Option(help=help, autocompletion=_complete_model)
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.", callback=keep_for_json)]
 Data = Annotated[str, typer.Option(help="Name of a dataset, or path of a folder or zip.")]
 DataDir = Annotated[
     Path | None, typer.Option(help="Folder of prepared datasets.", show_default="~/tensorflow_datasets")
 ]
 Dropout = Annotated[float, typer.Option(help="Fraction dropped inside each block.")]
 ImageSize = Annotated[int | None, typer.Option(help="Resize images to a square of that many pixels.")]
+ModelName = Annotated[
+    str, typer.Argument(help="Name of a model: `kzoo list` shows them.", autocompletion=_complete_model)
+]
 Seed = Annotated[int, typer.Option(help="Of weights, batches and masks.")]
 
 

@@ -1,18 +1,15 @@
 """The commands `kzoo parity ...`."""
 
-import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
-from rich.console import Console
 
 import kzoo
-from kzoo import parity
-from kzoo.cli.options import AsJson, Data, Dropout, ImageSize, Seed, square
-from kzoo.parity.recording import checked_path, load_all
-from kzoo.parity.report import checked_report_path, table_of
+from kzoo.choices import Device, Dtype
+from kzoo.cli.options import AsJson, Data, Dropout, ImageSize, Seed, model_option, one_of, square
+from kzoo.cli.showing import show
 
 app = typer.Typer(help="Whether backends compute the same.", no_args_is_help=True)
 
@@ -20,11 +17,13 @@ app = typer.Typer(help="Whether backends compute the same.", no_args_is_help=Tru
 @app.command()
 def record(
     out: Annotated[Path, typer.Argument(help="The .npz to write.")],
-    model: Annotated[str, typer.Option(help="Name of a model.")] = "resnet20",
+    model: Annotated[str, model_option("Name of a model.")] = "resnet20",
     data: Data = "digits",
     steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 50,
-    dtype: Annotated[str, typer.Option(help="float64 or float32.")] = "float64",
-    device: Annotated[str | None, typer.Option(help="cpu or gpu.", show_default="gpu if there is one")] = None,
+    dtype: Annotated[str, one_of(get_args(Dtype), "What to compute in.")] = "float64",
+    device: Annotated[
+        str | None, one_of(get_args(Device), "Where to compute.", show_default="gpu if there is one")
+    ] = None,
     dropout: Dropout = 0.1,
     seed: Seed = 0,
     drift: Annotated[bool, typer.Option("--drift", help="Also how float32 and float64 drift apart.")] = False,
@@ -32,14 +31,21 @@ def record(
     image_size: ImageSize = None,
 ) -> None:
     """Record the first steps of a training on the backend that KERAS_BACKEND names."""
-    path = checked_path(out)
-    if device == "cpu":  # what backends do on the CPU of a machine without a GPU, not beside one
-        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    settings: dict[str, Any] = {"steps": steps, "dtype": dtype, "device": device, "dropout": dropout, "seed": seed}
+    from kzoo import parity
+
+    path = parity.recording.checked_path(out)
+    _hide_gpus_from(device)
+    settings: dict[str, Any] = {"dtype": dtype, "device": device, "dropout": dropout, "seed": seed, "drift": drift}
     dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=square(image_size))
-    recording = parity.record(model, dataset, drift=drift, **settings)
+    recording = parity.record(model, dataset, steps=steps, **settings)
     recording.save(path)
     typer.echo(f"{path}: {len(recording.arrays)} arrays of {model} on {recording.name}")
+
+
+def _hide_gpus_from(device: str | None) -> None:
+    """Lets a backend do on the CPU what it does on a machine without a GPU, not beside one."""
+    if device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 
 @app.command()
@@ -49,9 +55,12 @@ def compare(
     report: Annotated[Path | None, typer.Option(help="Also write this .md, and a plot beside it.")] = None,
 ) -> None:
     """Compare recordings: one row a quantity; exit status 1 if one is beyond its tolerance."""
+    from kzoo import parity
+    from kzoo.parity.report import checked_report_path, table_of
+
     checked_report_path(report)
-    comparison = parity.compare(load_all(recordings))
+    comparison = parity.compare(parity.recording.load_all(recordings))
     if report is not None:
         parity.write_report(comparison, report)
-    Console().print_json(json.dumps(comparison.to_dict())) if as_json else Console().print(table_of(comparison))
+    show(comparison.to_dict(), as_json, table_of(comparison))
     raise typer.Exit(0 if comparison.passed else 1)

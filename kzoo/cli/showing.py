@@ -1,14 +1,30 @@
-"""What commands print: JSON for programs, tables and text for people."""
+"""What commands print: JSON for programs, tables and text for people.
 
+Names of files, runs, classes and data are shown as they are: nothing in them is taken for Rich's markup.
+"""
+
+import contextlib
 import json
 import math
 import os
-from typing import Any
+import sys
+from typing import Any, TextIO
 
 import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
+
+_kept: list[TextIO] = []  # the standard output of commands that print JSON, innermost last
+
+
+def keep_for_json(context: typer.Context, wanted: bool) -> bool:
+    """Keeps standard output for the JSON of a command: what else is printed goes to standard error."""
+    if wanted:
+        _kept.append(sys.stdout)
+        context.call_on_close(_kept.pop)
+        context.with_resource(contextlib.redirect_stdout(sys.stderr))
+    return wanted
 
 
 def show(content: Any, as_json: bool, readable: Table | str, *, wrap: bool = True) -> None:
@@ -22,9 +38,9 @@ def show(content: Any, as_json: bool, readable: Table | str, *, wrap: bool = Tru
             `True`.
     """
     if as_json:
-        typer.echo(json.dumps(json_form(content), indent=2))
+        typer.echo(json.dumps(json_form(content), indent=2), file=_kept[-1] if _kept else None)
     elif wrap:
-        Console().print(readable)
+        Console(markup=False, emoji=False).print(readable)
     else:
         typer.echo(readable)
 

@@ -3,24 +3,36 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 from rich.table import Table
 
 import kzoo
-from kzoo.cli.options import AsJson, Data, DataDir, Dropout, ImageSize, Seed, square
+from kzoo.choices import Precision, SplitName
+from kzoo.cli.options import (
+    AsJson,
+    Data,
+    DataDir,
+    Dropout,
+    ImageSize,
+    ModelName,
+    Seed,
+    model_option,
+    one_of,
+    square,
+)
 from kzoo.cli.showing import cell, show, table
-from kzoo.training.compare import compare_runs
+from kzoo.training.recipes import RECIPES
 
 app = typer.Typer()
 
 
 @app.command()
 def train(
-    model: str,
+    model: ModelName,
     data: Data = "digits",
-    recipe: Annotated[str, typer.Option(help="default, akamaster or he2015.")] = "default",
+    recipe: Annotated[str, one_of(RECIPES, "How to train.")] = "default",
     epochs: Annotated[int | None, typer.Option(help="At most that many epochs.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
@@ -28,7 +40,7 @@ def train(
     patience: Annotated[int | None, typer.Option(help="Epochs without improvement before stopping; 0: never.")] = None,
     min_delta: Annotated[float | None, typer.Option(help="Least improvement of the validation loss.")] = None,
     seed: Seed = 0,
-    precision: Annotated[str | None, typer.Option(help="float32, mixed_bfloat16 or float64.")] = None,
+    precision: Annotated[str | None, one_of(get_args(Precision), "Of weights and activations.")] = None,
     run: Annotated[Path | None, typer.Option(help="Run directory.", show_default="runs/...")] = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
@@ -47,10 +59,10 @@ def train(
 @app.command()
 def evaluate(
     run: Annotated[Path | None, typer.Argument(help="Run directory.")] = None,
-    model: Annotated[str | None, typer.Option(help="Name of a model, instead of a run.")] = None,
+    model: Annotated[str | None, model_option("Name of a model, instead of a run.")] = None,
     weights: Annotated[str | None, typer.Option(help="Its .weights.h5 file, or a name.")] = None,
     data: Annotated[str | None, typer.Option(help="Dataset, if not the run's own.")] = None,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    split: Annotated[str, one_of(get_args(SplitName), "Which images.")] = "test",
     data_dir: DataDir = None,
     image_size: ImageSize = None,
     as_json: AsJson = False,
@@ -80,18 +92,20 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare runs: a table, and their curves in one picture."""
+    from kzoo.training.compare import compare_runs
+
     results = compare_runs([kzoo.Run(run) for run in runs], picture)
     show(results, as_json, _comparison_table(results, picture))
 
 
-def _metrics_table(run: kzoo.Run) -> Table:
+def _metrics_table(run: "kzoo.Run") -> Table:
     rows = table("", str(run.directory))
     for key, value in run.metrics.items():
         rows.add_row(key, cell(value))
     return rows
 
 
-def _classes_table(result: kzoo.Evaluation) -> Table:
+def _classes_table(result: "kzoo.Evaluation") -> Table:
     rows = table("class", "top-1")
     for name, accuracy in result.per_class.items():
         rows.add_row(name, f"{accuracy:.4f}")
@@ -100,7 +114,7 @@ def _classes_table(result: kzoo.Evaluation) -> Table:
     return rows
 
 
-def _predictions_table(predictions: Sequence[kzoo.Prediction]) -> Table:
+def _predictions_table(predictions: "Sequence[kzoo.Prediction]") -> Table:
     rows = table("file", "class", "probability")
     for prediction in predictions:
         for name, probability in zip(prediction.classes, prediction.probabilities, strict=True):

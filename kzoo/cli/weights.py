@@ -2,12 +2,13 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 import kzoo
-from kzoo.cli.options import AsJson
+from kzoo.choices import LayoutName
+from kzoo.cli.options import AsJson, model_option, one_of
 from kzoo.cli.showing import lines, show, table
 
 import_app = typer.Typer()
@@ -17,8 +18,8 @@ app = typer.Typer(help="Trained weights that kzoo knows by name.", no_args_is_he
 @import_app.command("import")
 def import_command(
     checkpoint: Annotated[Path, typer.Argument(help="PyTorch checkpoint.")],
-    model: Annotated[str, typer.Option(help="Name of the model that it belongs to.")],
-    layout: Annotated[str, typer.Option(help="Whose names it has: akamaster or chenyaofo.")],
+    model: Annotated[str, model_option("Name of the model that it belongs to.")],
+    layout: Annotated[str, one_of(get_args(LayoutName), "Whose names it has.")],
     out: Annotated[Path, typer.Option(help="The .weights.h5 file to write.")],
     as_json: AsJson = False,
 ) -> None:

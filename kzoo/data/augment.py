@@ -1,13 +1,12 @@
 """Random crops and mirror images, of a whole batch at once."""
 
 import dataclasses
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
+from kzoo.choices import PadMode, check_choice
 from kzoo.data.dataset import Images
-
-PadMode = Literal["constant", "reflect"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +43,7 @@ class Augmentation:
     def __post_init__(self) -> None:
         if self.crop_padding < 0:
             raise ValueError(f"`crop_padding` must be 0 or larger. Received: crop_padding={self.crop_padding}.")
-        if self.pad_mode not in get_args(PadMode):
-            raise ValueError(f"`pad_mode` must be one of {get_args(PadMode)}. Received: pad_mode={self.pad_mode!r}.")
+        check_choice("pad_mode", self.pad_mode, get_args(PadMode))
 
     def __call__(self, images: Images, random: np.random.RandomState) -> Images:
         count, height, width, _ = images.shape

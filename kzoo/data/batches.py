@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from kzoo.data.augment import Augmentation
 from kzoo.data.dataset import Images, Split
-from kzoo.streams import stream
+from kzoo.streams import check_seed, stream
 
 Batch = tuple[Images, npt.NDArray[np.float32]]
 
@@ -34,7 +34,7 @@ class Batches(keras.utils.PyDataset):
         augmentation: `Augmentation` applied to every batch, or `None`. Defaults to `None`.
 
     Raises:
-        ValueError: If `batch_size` is below 1, or a label is not below `classes`.
+        ValueError: If `batch_size` is below 1, `seed` is none, or a label is not below `classes`.
 
     Example:
     >>> batches = Batches(dataset.train, dataset.classes, shuffle=True, augmentation=Augmentation(flip=dataset.flip))
@@ -53,6 +53,7 @@ class Batches(keras.utils.PyDataset):
         augmentation: Augmentation | None = None,
     ) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
+        check_seed(seed)
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be 1 or larger. Received: batch_size={batch_size}.")
         if split.labels.max() >= classes:

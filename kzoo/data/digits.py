@@ -17,11 +17,18 @@ def read_digits(image_size: tuple[int, int] = (32, 32)) -> Parts:
     Returns:
         `Parts` with a fixed, stratified test split of 20 % and no validation split.
 
+    Raises:
+        ImportError: If scikit-learn is missing.
+
     Reference:
         - [Alpaydin and Kaynak, 1998](https://doi.org/10.24432/C50P49)
     """
     from PIL import Image
-    from sklearn.datasets import load_digits
+
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise ImportError(f"The digits come with scikit-learn: pip install scikit-learn. Received: {error}.") from error
 
     height, width = image_size
     digits = load_digits()

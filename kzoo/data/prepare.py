@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from kzoo.choices import hint
 from kzoo.data.dataset import Parts
 from kzoo.data.folder import read_image_folder
 from kzoo.data.images import check_image_size
@@ -83,7 +84,7 @@ def _check_arguments(name: str, archive: object, source: object, image_size: tup
     if source is None and name not in ORIGINALS:
         raise ValueError(
             f"`name` must be one of {', '.join(ORIGINALS)}, unless `source` (--from) gives the images. "
-            f"Received: name={name!r}."
+            f"Received: name={name!r}.{hint(name, ORIGINALS)}"
         )
     if source is None and image_size is not None:
         raise ValueError(f"`image_size` must come with `source`. Received: image_size={image_size}.")

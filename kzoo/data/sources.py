@@ -3,12 +3,14 @@
 import os
 from pathlib import Path
 
+from kzoo.choices import hint
 from kzoo.data.dataset import Dataset, carve_validation
 from kzoo.data.digits import read_digits
 from kzoo.data.folder import read_image_folder
 from kzoo.data.images import check_image_size
 from kzoo.data.originals import ORIGINALS
 from kzoo.data.prepared import data_root, prepare_command, prepared_directory, prepared_names, read_prepared
+from kzoo.streams import check_seed
 
 # A mirrored digit is another sign, or none.
 _NEVER_FLIPPED = {"digits", "svhn_cropped"}
@@ -48,8 +50,8 @@ def load_dataset(
 
     Raises:
         FileNotFoundError: If the dataset was not prepared, or the path does not exist.
-        ValueError: If the name is unknown, the files are not as they must be, or `validation` or `image_size` is
-            out of range.
+        ValueError: If the name is unknown, the files are not as they must be, or `validation`, `image_size` or
+            `split_seed` is out of range.
 
     Example:
     >>> dataset = load_dataset("photos.zip", image_size=(32, 32))
@@ -57,6 +59,7 @@ def load_dataset(
     ('cat', 'dog')
     """
     check_image_size(image_size)
+    check_seed(split_seed, "split_seed")
     root = data_root(data_dir)
     path = _located(name_or_path, root)
     if path is None:
@@ -98,7 +101,8 @@ def _located(name_or_path: str | os.PathLike[str], root: Path) -> Path | None:
     if isinstance(name_or_path, os.PathLike) or path.suffix or len(path.parts) > 1:
         raise FileNotFoundError(f"`name_or_path` must be a folder or a .zip file that exists. Received: {name!r}.")
     known = sorted({"digits", *ORIGINALS, *prepared_names(root)})
+    near = hint(name, known)
     raise ValueError(
         f"`name_or_path` must be one of {', '.join(known)}, a dataset prepared under {str(root)!r}, or the path of a "
-        f"folder or .zip file. Received: {name!r}."
+        f"folder or .zip file. Received: {name!r}.{near}"
     )

@@ -16,6 +16,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from kzoo.choices import check_choice
+from kzoo.errors import ExportError
 from kzoo.export import handover
 from kzoo.export.signatures import CARD, CLASSES, FORMATS, INPUTS, OUTPUTS, VERIFICATION
 
@@ -86,8 +88,8 @@ def export_model(
         ValueError: If an argument is none of those above.
         FileExistsError: If that version exists.
         ImportError: If there is no TensorFlow.
-        RuntimeError: If the export cannot be written or read, or answers differently by more than 1e-4 of the largest
-            logit. Nothing is left of it.
+        kzoo.errors.ExportError: If the export cannot be written or read, or answers differently by more than 1e-4 of
+            the largest logit. Nothing is left of it.
 
     Example:
         >>> kzoo.export_model(model, "served", name="digits", class_names=list("0123456789")).directory
@@ -139,7 +141,7 @@ def compare(answers: Mapping[str, Any], expected: Mapping[int, npt.NDArray[np.fl
         What `verification.json` says.
 
     Raises:
-        RuntimeError: If a difference is above 1e-4 of the largest logit, or is not a number.
+        kzoo.errors.ExportError: If a difference is above 1e-4 of the largest logit, or is not a number.
     """
     largest_logit = max(float(np.abs(logits).max()) for logits in expected.values())
     differences = {}
@@ -148,11 +150,11 @@ def compare(answers: Mapping[str, Any], expected: Mapping[int, npt.NDArray[np.fl
             continue
         reference = expected[int(key.rpartition("/")[2])]
         if logits.shape != reference.shape:
-            raise RuntimeError(f"{key} must answer with shape {reference.shape}. Received: {logits.shape}.")
+            raise ExportError(f"{key} must answer with shape {reference.shape}. Received: {logits.shape}.")
         differences[key] = float(np.abs(logits.astype(np.float64) - reference).max())
     for key, difference in differences.items():
         if not difference <= TOLERANCE * largest_logit:
-            raise RuntimeError(
+            raise ExportError(
                 f"The export must answer as its source does, to {TOLERANCE:g} of the largest logit, "
                 f"{largest_logit:.4g}. Received: a difference of {difference:.4g} from {answers['runtime']} in {key} "
                 "(signature/batch). Nothing was left."
@@ -214,8 +216,7 @@ def _digits(size: tuple[int, int]) -> npt.NDArray[np.uint8]:
 
 
 def _check(model: keras.Model, format_name: str, name: str, version: int) -> None:
-    if format_name not in FORMATS:
-        raise ValueError(f"`format` must be one of {', '.join(FORMATS)}. Received: format={format_name!r}.")
+    check_choice("format", format_name, FORMATS)
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
         raise ValueError(f"`name` must be letters, digits, '_', '.' and '-'. Received: name={name!r}.")
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:

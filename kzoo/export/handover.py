@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from kzoo.errors import ExportError
 from kzoo.evaluation import as_logits
 
 ARCHITECTURE = "model.json"
@@ -87,7 +88,7 @@ def run_worker(python: str, folder: Path) -> None:
     """Runs the half of the export that needs TensorFlow.
 
     Raises:
-        RuntimeError: If it fails; with the end of what it said.
+        kzoo.errors.ExportError: If it fails; with the end of what it said.
     """
     _run([python, "-m", "kzoo.export.worker", str(folder)], "write the export")
 
@@ -99,7 +100,7 @@ def run_reader(python: str, format_name: str, folder: Path) -> dict[str, Any]:
         What `kzoo/export/readers.py` writes down.
 
     Raises:
-        RuntimeError: If it fails; with the end of what it said.
+        kzoo.errors.ExportError: If it fails; with the end of what it said.
     """
     answers = folder / "answers.npz"
     script = Path(__file__).with_name("readers.py")
@@ -119,7 +120,7 @@ def _run(command: list[str], what: str) -> None:
         return
     said = "\n".join(result.stderr.strip().splitlines()[-12:])
     hint = _hint(said)
-    raise RuntimeError(f"{command[0]} must be able to {what}. Received: exit status {result.returncode}.{hint}\n{said}")
+    raise ExportError(f"{command[0]} must be able to {what}. Received: exit status {result.returncode}.{hint}\n{said}")
 
 
 def _hint(said: str) -> str:

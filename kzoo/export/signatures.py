@@ -1,6 +1,10 @@
 """What an export looks like from outside: formats, files and names of signatures, inputs and outputs."""
 
-FORMATS = ("saved_model", "onnx", "litert", "openvino")
+from typing import get_args
+
+from kzoo.choices import Format
+
+FORMATS: tuple[str, ...] = get_args(Format)
 FILES = {"saved_model": "saved_model.pb", "onnx": "model.onnx", "litert": "model.tflite", "openvino": "model.xml"}
 
 # Signature -> its input. Every signature gives the same three outputs.

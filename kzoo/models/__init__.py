@@ -1,11 +1,29 @@
-"""Constructors that return a plain functional `keras.Model`."""
+"""Constructors that return a plain functional `keras.Model`.
 
-from kzoo.models.description import Description, describe
-from kzoo.models.model import Model
+The names of the models are here at once; what needs Keras is imported when it is first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from kzoo.lazy import lazily
 from kzoo.models.named import *  # noqa: F403
-from kzoo.models.pretrained import fetch_weights, import_checkpoint
 from kzoo.models.registry import create_model, list_models
-from kzoo.models.residual import resnet, wide_resnet
+
+if TYPE_CHECKING:
+    from kzoo.models.description import Description, describe
+    from kzoo.models.model import Model
+    from kzoo.models.pretrained import fetch_weights, import_checkpoint
+    from kzoo.models.residual import resnet, wide_resnet
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "description": ["Description", "describe"],
+            "model": ["Model"],
+            "pretrained": ["fetch_weights", "import_checkpoint"],
+            "residual": ["resnet", "wide_resnet"],
+        },
+    )
 
 __all__ = [
     "Description",

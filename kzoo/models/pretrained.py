@@ -5,8 +5,8 @@ from pathlib import Path
 
 import keras
 
+from kzoo.models.arguments import Arguments
 from kzoo.models.registry import create_model
-from kzoo.models.residual import Arguments
 from kzoo.weights import classes_of, convert_torch_checkpoint, fetch, layout_named, weights_info
 
 

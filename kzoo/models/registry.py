@@ -1,12 +1,12 @@
 """Models by name."""
 
-import difflib
-from collections.abc import Callable
-from typing import Any, Protocol, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Unpack
 
-import keras
+from kzoo.choices import check_choice
+from kzoo.models.arguments import Arguments
 
-from kzoo.models.residual import Arguments
+if TYPE_CHECKING:
+    import keras
 
 
 class Constructor(Protocol):
@@ -14,20 +14,20 @@ class Constructor(Protocol):
 
     __name__: str
 
-    def __call__(self, **arguments: Unpack[Arguments]) -> keras.Model:
+    def __call__(self, **arguments: Unpack[Arguments]) -> "keras.Model":
         """Builds the model."""
 
 
 _REGISTRY: dict[str, Constructor] = {}
 
 
-def named(name: str, about: str, build: Callable[..., keras.Model], *sizes: int, **settings: Any) -> Constructor:
+def named(name: str, about: str, build: Literal["resnet", "wide_resnet"], *sizes: int, **settings: Any) -> Constructor:
     """Makes the function that `kzoo.models.named` has under a name, and registers it.
 
     Args:
         name: String, the function's name and, where there are settings, the default of the model's.
         about: String, the first sentence of the function's docstring.
-        build: Function that builds the model, `resnet` or one that takes the same arguments.
+        build: Name of the function of `kzoo.models.residual` that builds the model.
         *sizes: Integers, its positional arguments: the depth, for a wide network the width, too.
         **settings: Its defaults where they are not those of `build`.
 
@@ -36,8 +36,11 @@ def named(name: str, about: str, build: Callable[..., keras.Model], *sizes: int,
     """
     defaults = {"name": name, **settings} if settings else {}
 
-    def function(**arguments: Unpack[Arguments]) -> keras.Model:
-        return build(*sizes, **{**defaults, **arguments})
+    def function(**arguments: Unpack[Arguments]) -> "keras.Model":
+        from kzoo.models import residual
+
+        made: keras.Model = getattr(residual, build)(*sizes, **{**defaults, **arguments})
+        return made
 
     function.__name__ = function.__qualname__ = name
     function.__module__ = "kzoo.models.named"  # pickle looks for it there
@@ -57,14 +60,11 @@ def constructor(name: str) -> Constructor:
     Raises:
         ValueError: If there is none; the message suggests the nearest name.
     """
-    if name not in _REGISTRY:
-        near = difflib.get_close_matches(name, _REGISTRY, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"`name` must be one of {', '.join(_REGISTRY)}. Received: name={name!r}.{hint}")
+    check_choice("name", name, _REGISTRY)
     return _REGISTRY[name]
 
 
-def create_model(name: str, /, **arguments: Unpack[Arguments]) -> keras.Model:
+def create_model(name: str, /, **arguments: Unpack[Arguments]) -> "keras.Model":
     """Builds a model by its name.
 
     Args:

@@ -2,36 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, Unpack
 
 import keras
 
-from kzoo.blocks import Normalization, Order, Shortcut, convolution, norm, relu, residual_stage
+from kzoo.blocks import convolution, norm, relu, residual_stage
+from kzoo.choices import Normalization, Order, Shortcut
 from kzoo.initializers import HeNormal
 from kzoo.layers import PixelNormalization
+from kzoo.models.arguments import Arguments, check_arguments
 from kzoo.models.model import Model
+from kzoo.streams import check_seed
 from kzoo.weights import fetch, load_weights, registered
 
 SMALLEST_INPUT = 8
 STAGE_FILTERS = (16, 32, 64)
-
-
-class Arguments(TypedDict, total=False):
-    """What every constructor takes; see `resnet`."""
-
-    weights: str | Path | None
-    include_top: bool
-    input_shape: Sequence[int]
-    pooling: Literal["avg", "max"] | None
-    classes: int
-    classifier_activation: str | None
-    include_preprocessing: bool
-    order: Order
-    shortcut: Shortcut
-    normalization: Normalization
-    dropout: float
-    seed: int
-    name: str
 
 
 def resnet(depth: int, **arguments: Unpack[Arguments]) -> keras.Model:
@@ -71,6 +56,7 @@ def resnet(depth: int, **arguments: Unpack[Arguments]) -> keras.Model:
         - [He et al., 2015](https://arxiv.org/abs/1512.03385), section 4.2
         - [He et al., 2016](https://arxiv.org/abs/1603.05027), section 4
     """
+    check_arguments(arguments)
     blocks, rest = divmod(depth - 2, 6)
     if rest or blocks < 1:
         raise ValueError(f"`depth` must be 6n + 2. Received: depth={depth}.")
@@ -96,6 +82,7 @@ def wide_resnet(depth: int, width: int, **arguments: Unpack[Arguments]) -> keras
     Reference:
         - [Zagoruyko & Komodakis, 2016](https://arxiv.org/abs/1605.07146), table 1
     """
+    check_arguments(arguments)
     blocks, rest = divmod(depth - 4, 6)
     if rest or blocks < 1:
         raise ValueError(f"`depth` must be 6n + 4. Received: depth={depth}.")
@@ -125,8 +112,7 @@ def _build(
     name: str,
 ) -> keras.Model:
     _check(input_shape, pooling, classes, include_top)
-    if seed < 0:
-        raise ValueError(f"`seed` must be 0 or larger. Received: seed={seed}.")
+    check_seed(seed)
     form = {
         "order": order,
         "shortcut": shortcut or ("projection" if order == "preact" else "pad"),

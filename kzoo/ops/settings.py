@@ -3,13 +3,12 @@
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import Literal, get_args
+from typing import get_args
 
 import keras
 
 from kzoo.acceleration import names
-
-Precision = Literal["float32", "mixed_bfloat16", "float64"]
+from kzoo.choices import Precision, check_choice
 
 
 def set_precision(name: Precision) -> None:
@@ -25,8 +24,7 @@ def set_precision(name: Precision) -> None:
     Raises:
         ValueError: If it is none of these.
     """
-    if name not in get_args(Precision):
-        raise ValueError(f"`name` must be 'float32', 'mixed_bfloat16' or 'float64'. Received: name={name!r}.")
+    check_choice("name", name, get_args(Precision))
     if name == "float64" and keras.config.backend() == "jax":
         import jax
 

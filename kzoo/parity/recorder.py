@@ -3,12 +3,13 @@
 import dataclasses
 import json
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, get_args
 
 import keras
 import numpy as np
 
 from kzoo import environment, ops
+from kzoo.choices import Device, Dtype, check_choice
 from kzoo.data import Batches, Dataset
 from kzoo.data.batches import Batch
 from kzoo.layers import Dropout
@@ -16,11 +17,9 @@ from kzoo.models import create_model
 from kzoo.parity.recording import Array, Recording, digest
 from kzoo.parity.stopping import scripted_stopping
 from kzoo.parity.tolerances import TOLERANCES
+from kzoo.streams import check_seed
 from kzoo.training import Recipe, set_pixel_statistics
 from kzoo.training.loop import compile_model, training_batches
-
-Dtype = Literal["float32", "float64"]
-Device = Literal["cpu", "gpu"]
 
 DRIFT_RATES = (0.01, 0.1)
 _PREDICTED_IMAGES = 128
@@ -87,8 +86,8 @@ def record(
     """
     if steps < 1:
         raise ValueError(f"`steps` must be 1 or larger. Received: steps={steps}.")
-    if dtype not in ("float32", "float64"):
-        raise ValueError(f"`dtype` must be 'float32' or 'float64'. Received: dtype={dtype!r}.")
+    check_choice("dtype", dtype, get_args(Dtype))
+    check_seed(seed)
     ops.deterministic()
     device = _checked_device(device)
     training = _Training(model, dataset, steps, dropout, seed)
@@ -116,8 +115,8 @@ def record(
 
 
 def _checked_device(device: Device | None) -> Device:
-    if device not in (None, "cpu", "gpu"):
-        raise ValueError(f"`device` must be 'cpu' or 'gpu'. Received: device={device!r}.")
+    if device is not None:
+        check_choice("device", device, get_args(Device))
     found: Device = "gpu" if environment.device_kind() == "gpu" else "cpu"
     if device == "gpu" and found == "cpu":
         raise ValueError(f"`device` is 'gpu', and {keras.backend.backend()} sees none. `kzoo doctor` may say why.")

@@ -12,6 +12,7 @@ from kzoo.parity.comparison import Comparison, Row
 from kzoo.parity.recorder import DRIFT_RATES
 from kzoo.parity.recording import Recording
 from kzoo.parity.tolerances import TOLERANCES
+from kzoo.training.picture import require_matplotlib
 
 
 def table_of(comparison: Comparison) -> Table:
@@ -21,8 +22,9 @@ def table_of(comparison: Comparison) -> Table:
         column.overflow = "fold"
     for row in comparison.rows:
         verdict = Text(_verdict(row), style={"pass": "green", "FAIL": "bold red"}.get(_verdict(row), "dim"))
-        between = " ".join(row.between)
-        table.add_row(row.quantity, _number(row.difference), _limit(row), between, Text(row.where), verdict)
+        # Names of recordings are names of files, and nothing in them is markup.
+        names = Text(" ".join(row.between)), Text(row.where)
+        table.add_row(row.quantity, _number(row.difference), _limit(row), *names, verdict)
     failure = comparison.first_failure
     table.caption_justify = "left"
     table.caption = Text(
@@ -74,6 +76,7 @@ def checked_report_path(path: Path | None) -> None:
 
 def plot_drift(recordings: tuple[Recording, ...], path: Path) -> None:
     """Draws how far the losses of float32 are from those of float64, and those of two backends from each other."""
+    require_matplotlib()
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4), layout="constrained")

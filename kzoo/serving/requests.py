@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import dataclasses
 import io
 from typing import Any
 
@@ -11,35 +10,13 @@ import numpy.typing as npt
 
 from kzoo.data import decode_image
 from kzoo.export.signatures import INPUTS
+from kzoo.serving.limits import Limits
 
 Pixels = npt.NDArray[np.uint8]
 
 
 class BadRequest(ValueError):  # noqa: N818  the name that HTTP has for it
     """A request that cannot be answered, for a reason on the client's side."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """What a request may cost.
-
-    Args:
-        body_bytes: Integer, the largest body. Defaults to 16 MiB.
-        batch: Integer, the most images in one request. Defaults to `128`.
-        pixels: Integer, the largest image to decode, width times height. Defaults to 20 million.
-
-    Raises:
-        ValueError: If a limit is below 1.
-    """
-
-    body_bytes: int = 16 << 20
-    batch: int = 128
-    pixels: int = 20_000_000
-
-    def __post_init__(self) -> None:
-        for name, value in dataclasses.asdict(self).items():
-            if value < 1:
-                raise ValueError(f"`{name}` must be at least 1. Received: {name}={value}.")
 
 
 def images_of_v1(payload: Any, image_size: tuple[int, int], limits: Limits) -> Pixels:

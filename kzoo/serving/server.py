@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import logging
 import os
+import socket
 import sys
 import uuid
 import warnings
@@ -12,8 +13,9 @@ from typing import Any
 
 from kzoo.export.signatures import OUTPUTS
 from kzoo.serving.guard import Guard
+from kzoo.serving.limits import Limits
 from kzoo.serving.page import CONTENT_SECURITY_POLICY, page
-from kzoo.serving.requests import BadRequest, Limits, images_of_v1, images_of_v2
+from kzoo.serving.requests import BadRequest, images_of_v1, images_of_v2
 from kzoo.serving.runtime import ExportedModel, load_export
 
 _GRACE_SECONDS = 20
@@ -42,16 +44,27 @@ def serve(
     Raises:
         FileNotFoundError: If there is no such export.
         ImportError: If kserve is not installed, or no runtime is.
+        OSError: If the address is none of this machine's, or the port is taken.
         ValueError: If the port is none.
     """
     if not 1 <= port <= 65_535:
         raise ValueError(f"`port` must be between 1 and 65535. Received: port={port}.")
+    _check_free(host, port)
     kserve = _import_kserve()
     model = load_export(directory)
     rest = application(kserve, model, limits or Limits())
     rest.config.host, rest.config.port = host, port
     print(f"Serving {model.name} by {model.runtime} at http://{host}:{port}", flush=True)  # noqa: T201
     asyncio.run(rest.start())
+
+
+def _check_free(host: str, port: int) -> None:
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        raise OSError(
+            f"`host` and `port` must be free to listen at. Received: host={host!r}, port={port}: {error}."
+        ) from error
 
 
 def application(kserve: Any, model: ExportedModel, limits: Limits) -> Any:

@@ -16,7 +16,7 @@ from kzoo.data import Augmentation, Batches, Dataset
 from kzoo.evaluation import evaluate, even_batch_size, gives_logits
 from kzoo.training.callbacks import CallbackList
 from kzoo.training.optimizer import optimizer_for
-from kzoo.training.picture import plot_history
+from kzoo.training.picture import plot_history, require_matplotlib
 from kzoo.training.recipes import Recipe
 from kzoo.training.recipes import recipe as named_recipe
 from kzoo.training.run import Run, new_run_directory, write_json
@@ -63,6 +63,7 @@ def fit(
     """
     recipe = named_recipe(recipe) if isinstance(recipe, str) else recipe
     _check(model, dataset, recipe)
+    require_matplotlib()
     run_dir = run_dir or new_run_directory(f"{model.name}-{dataset.name}-{keras.backend.backend()}-seed{seed}")
     train = training_batches(dataset, recipe, seed)
     clock = _Clock(train)

@@ -1,5 +1,6 @@
 """Learning curves as pictures."""
 
+import importlib.util
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,12 @@ _FEW_EPOCHS = 30  # so many have a marker each
 _LEAST_SPAN = 0.01  # of an axis, relative to its values: below it a curve is flat
 
 
+def require_matplotlib() -> None:
+    """Raises an `ImportError` that says what to install, where there is no matplotlib."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ImportError("Pictures of learning curves need matplotlib: pip install matplotlib.")
+
+
 def plot_history(rows: Rows, path: str | Path, title: str) -> None:
     """Draws loss, accuracy and learning rate over the epochs of one run, with the epoch of the lowest validation loss.
 
@@ -26,6 +33,7 @@ def plot_history(rows: Rows, path: str | Path, title: str) -> None:
         path: Path of the PNG to write.
         title: What the picture shows.
     """
+    require_matplotlib()
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 4), layout="constrained")
@@ -57,6 +65,7 @@ def plot_comparison(runs: Mapping[str, Rows], path: str | Path) -> None:
         runs: Name of each run to the rows of its history.
         path: Path of the PNG to write.
     """
+    require_matplotlib()
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 

@@ -34,8 +34,12 @@ def predict_files(run: Run, files: Sequence[str | os.PathLike[str]], top: int = 
 
     Raises:
         FileNotFoundError: If a file does not exist.
-        ValueError: If a file is not a readable image.
+        ValueError: If a file is not a readable image, or `top` is below 1.
     """
+    if top < 1:
+        raise ValueError(f"`top` must be at least 1. Received: top={top}.")
+    if folders := [os.fspath(file) for file in files if Path(file).is_dir()]:
+        raise ValueError(f"`files` must be image files. Received: {folders[0]!r}, a folder.")
     model = run.load_model()
     height, width = model.input_shape[1:3]
     images = np.stack([decode_image(Path(file).read_bytes(), os.fspath(file), (height, width)) for file in files])

@@ -3,12 +3,13 @@
 import dataclasses
 from typing import Any, Literal, get_args
 
-from kzoo.data.augment import PadMode
+from kzoo.choices import PadMode, Precision, check_choice, hint
 
 Schedule = Literal["linear", "cosine", "step", "constant"]
 DecayOn = Literal["kernels", "all"]
-Precision = Literal["float32", "mixed_bfloat16", "float64"]
 PixelStatistics = Literal["dataset", "imagenet"]
+
+MOST_EPOCHS = 100_000  # more is a slip of the finger: the longest recipe has 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +69,10 @@ class Recipe:
             ValueError: If the recipe would not be valid, or has no such field.
         """
         known = {field.name for field in dataclasses.fields(self)}
-        if unknown := set(changes) - known:
-            raise ValueError(f"A recipe has the fields {', '.join(sorted(known))}. Received: {', '.join(unknown)}.")
+        for name in changes:
+            if name not in known:
+                near = hint(name, sorted(known))
+                raise ValueError(f"A recipe has the fields {', '.join(sorted(known))}. Received: {name}.{near}")
         given = {name: value for name, value in changes.items() if value is not None}
         if given.get("patience") == 0:
             given["patience"] = None
@@ -84,10 +87,10 @@ class Recipe:
             ("pixel_statistics", get_args(PixelStatistics)),
             ("pad_mode", get_args(PadMode)),
         ):
-            if getattr(self, field) not in choices:
-                raise ValueError(f"`{field}` must be one of {choices}. Received: {field}={getattr(self, field)!r}.")
+            check_choice(field, getattr(self, field), choices)
         for field, valid, expected in (
             ("epochs", self.epochs >= 1, "at least 1"),
+            ("epochs", self.epochs <= MOST_EPOCHS, f"at most {MOST_EPOCHS:,}"),
             ("batch_size", self.batch_size >= 1, "at least 1"),
             ("learning_rate", self.learning_rate > 0, "above 0"),
             ("momentum", 0 <= self.momentum < 1, "at least 0 and below 1"),
@@ -156,6 +159,5 @@ def recipe(name: str) -> Recipe:
     Raises:
         ValueError: If there is none of that name.
     """
-    if name not in RECIPES:
-        raise ValueError(f"`name` must be one of {', '.join(RECIPES)}. Received: name={name!r}.")
+    check_choice("name", name, RECIPES)
     return RECIPES[name]

@@ -14,6 +14,28 @@ from kzoo.acceleration.registry import acceleration_report
 from kzoo.data import Dataset, load_dataset
 from kzoo.ops import precision
 
+_OF_CONFIG = (
+    "model.name",
+    "model.architecture",
+    "data.name",
+    "data.source",
+    "data.class_names",
+    "recipe.precision",
+    "seed",
+)
+_OF_METRICS = (
+    "model",
+    "data",
+    "backend",
+    "seed",
+    "epochs_run",
+    "best_epoch",
+    "val_loss",
+    "val_accuracy",
+    "test_accuracy",
+    "images_per_second",
+)
+
 
 class Run:
     """A run directory.
@@ -65,8 +87,12 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        """Content of `config.json`."""
-        return self._read("config.json")
+        """Content of `config.json`.
+
+        Raises:
+            ValueError: If it is none that a training wrote.
+        """
+        return self._read("config.json", _OF_CONFIG)
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -74,14 +100,22 @@ class Run:
 
         Raises:
             FileNotFoundError: If the training has not ended.
+            ValueError: If it is none that a training wrote.
         """
-        return self._read("metrics.json")
+        return self._read("metrics.json", _OF_METRICS)
 
     @property
     def history(self) -> list[dict[str, float]]:
-        """Rows of `history.csv`, one an epoch, with the epoch counted from 1."""
-        with self._existing("history.csv").open(newline="") as file:
-            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        """Rows of `history.csv`, one an epoch, with the epoch counted from 1.
+
+        Raises:
+            FileNotFoundError: If the training has not ended.
+            ValueError: If a row is damaged.
+        """
+        path = self._existing("history.csv")
+        with path.open(newline="", encoding="utf-8") as file:
+            names, *rows = [row for row in csv.reader(file) if row] or [[]]
+        return [_history_row(path, number, names, row) for number, row in enumerate(rows, start=1)]
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -127,9 +161,8 @@ class Run:
             raise FileNotFoundError(f"{self.directory} has no {name}: the training has not ended.")
         return path
 
-    def _read(self, name: str) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads(self._existing(name).read_text())
-        return content
+    def _read(self, name: str, needed: Sequence[str]) -> dict[str, Any]:
+        return read_json(self._existing(name), needed)
 
 
 def _accelerations() -> dict[str, str]:
@@ -144,6 +177,38 @@ def new_run_directory(name: str, parent: str | os.PathLike[str] = "runs") -> Pat
         number += 1
         path = Path(parent, f"{name}-{number}")
     return path
+
+
+def _history_row(path: Path, number: int, names: Sequence[str], row: Sequence[str]) -> dict[str, float]:
+    try:
+        return {name: float(value) for name, value in zip(names, row, strict=True)}
+    except ValueError as error:
+        raise ValueError(
+            f"{path} must have {len(names)} numbers a row. Received: {','.join(row)!r} in row {number}."
+        ) from error
+
+
+def read_json(path: Path, needed: Sequence[str]) -> dict[str, Any]:
+    """Reads a JSON file that kzoo wrote.
+
+    Args:
+        path: Path of the file.
+        needed: What must be in it, for example `"recipe.precision"`.
+
+    Raises:
+        ValueError: If it is no JSON, or something needed is not in it.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} must be JSON, as kzoo wrote it. Received: {error}.") from error
+    for name in needed:
+        inner = content
+        for key in name.split("."):
+            if not isinstance(inner, dict) or key not in inner:
+                raise ValueError(f"{path} must have {name!r}, as kzoo wrote it. Received: none.")
+            inner = inner[key]
+    return dict(content)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
+from kzoo.choices import check_choice
 from kzoo.data.published import IMAGENET_MEAN, IMAGENET_STD
 
 # Keras variable -> PyTorch's, of convolution, batch normalization and dense layer.
@@ -98,6 +99,5 @@ def layout_named(name: str) -> Layout:
     Raises:
         ValueError: If there is none of that name.
     """
-    if name not in LAYOUTS:
-        raise ValueError(f"`layout` must be one of {', '.join(LAYOUTS)}. Received: layout={name!r}.")
+    check_choice("layout", name, LAYOUTS)
     return LAYOUTS[name]

@@ -1,12 +1,12 @@
 """The weights that kzoo knows by name: where from, how trained, how good."""
 
 import dataclasses
-import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kzoo.choices import hint
 from kzoo.data.published import CIFAR10_CLASSES
 
 
@@ -136,11 +136,9 @@ def weights_info(name: str) -> WeightsEntry:
         0.9173
     """
     if name not in _REGISTRY:
-        near = difflib.get_close_matches(name, _REGISTRY, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(
             f"`weights` must be one of {', '.join(_REGISTRY)}, or the path of a .weights.h5 file. "
-            f"Received: weights={name!r}.{hint}"
+            f"Received: weights={name!r}.{hint(name, _REGISTRY)}"
         )
     return _REGISTRY[name]
 
