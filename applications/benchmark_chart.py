@@ -133,7 +133,9 @@ def write(axis: Axes, text: str, place: tuple[float, float], points: int, librar
 def describe(figure: Figure, cases: list[list[Panel]], result: dict[str, Any]) -> None:
     """Adds the title and the legend."""
     of = f"ResNet-{cases[0][0].depth}, batch {cases[0][0].batch}" if len(cases) == 1 else "CIFAR ResNets"
-    model = result.get("processor", {}).get("model", "").replace("(R)", "").replace("(TM)", "")
+    kind, model = result["rows"][0].get("device", ("cpu", ""))
+    if kind == "cpu":
+        model = result.get("processor", {}).get("model", "").replace("(R)", "").replace("(TM)", "")
     threads = f"{result['threads']} thread{'s' * (result['threads'] > 1)}"
     tuned = "process tuned" * result.get("process_tuned", False)
     figure.suptitle(", ".join(filter(None, [of, model, threads, tuned])))

@@ -8,12 +8,13 @@ import keras
 import numpy as np
 
 import kzoo
+from kzoo.environment import look_at_backend
 
 
 def programs(
     depth: int, weights: str, images: Any, labels: Any, batch: int, sgd: dict[str, Any]
 ) -> tuple[dict[str, Callable[[int], object]], dict[str, Any]]:
-    """Returns what to time by its mode, the first batch's loss and an image's cost; leaves the initial weights."""
+    """Returns what to time by its mode, and the first batch's loss, an image's cost, the device; leaves the weights."""
     model = kzoo.resnet(depth)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     model.compile(kzoo.SGD(nesterov=True, **sgd), loss, metrics=["accuracy"])
@@ -37,7 +38,12 @@ def programs(
         "train augmented": train(shuffle=True, augmentation=kzoo.Augmentation(crop_padding=4, flip=True)),
         "inference": predict(model),
         "folded": predict(folded),
-    }, {"loss": first_loss, "multiply_adds": kzoo.describe(model).multiply_adds}
+    }, {"loss": first_loss, "multiply_adds": kzoo.describe(model).multiply_adds, "device": device()}
+
+
+def device() -> list[str]:
+    """Returns the kind and the name of what the backend computes on: a GPU where it sees one."""
+    return list(max(look_at_backend(keras.config.backend()).devices, key=lambda found: found.kind == "gpu"))
 
 
 def initial_weights(model: keras.Model) -> dict[str, Any]:

@@ -77,8 +77,8 @@ def programs(
     depth: int, weights: str, images: Any, labels: Any, batch: int, sgd: dict[str, Any]
 ) -> tuple[dict[str, Callable[[int], object]], dict[str, Any]]:
     """Returns loops to time by their mode, and the loss of the first batch."""
-    arrays = np.load(weights)
-    network = Network(depth, arrays["mean"], arrays["std"]).to(memory_format=torch.channels_last)
+    arrays, device = np.load(weights), "cuda" if torch.cuda.is_available() else "cpu"
+    network = Network(depth, arrays["mean"], arrays["std"]).to(device, memory_format=torch.channels_last)
     copy_weights(arrays, network)
     folded = fold(network)
     options = {"lr": sgd["learning_rate"], "momentum": sgd["momentum"], "weight_decay": sgd["weight_decay"]}
@@ -87,11 +87,11 @@ def programs(
     def batches(steps: int) -> Any:
         for i in range(steps):
             chosen = slice(i * batch, (i + 1) * batch)
-            yield torch.from_numpy(images[chosen]), torch.from_numpy(labels[chosen])
+            yield torch.from_numpy(images[chosen]).to(device), torch.from_numpy(labels[chosen]).to(device)
 
     def train(steps: int) -> float:
         network.train()
-        total = torch.zeros(())
+        total = torch.zeros((), device=device)
         for x, y in batches(steps):
             loss = F.cross_entropy(network(x), y)
             optimizer.zero_grad()
@@ -104,7 +104,7 @@ def programs(
         @torch.no_grad()
         def run(steps: int) -> Any:
             module.eval()
-            return np.concatenate([module(x).numpy() for x, _ in batches(steps)])
+            return np.concatenate([module(x).cpu().numpy() for x, _ in batches(steps)])
 
         return run
 

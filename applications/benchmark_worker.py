@@ -5,6 +5,7 @@ plain `keras.layers` on it, or one of plain `torch.nn`. kzoo leaves its weights 
 Here are both ends of the pipe: `Worker` is what `benchmark.py` holds, `main` runs in the other process.
 """
 
+import functools
 import importlib
 import json
 import os
@@ -28,6 +29,7 @@ class Worker:
     def __init__(self, backend: str, library: str, python: str, arguments: list[Any], threads: int) -> None:
         limits = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "MKL_NUM_THREADS")
         settings = dict.fromkeys(limits, str(threads)) | {"KERAS_BACKEND": backend, "PYTHONSAFEPATH": ""}
+        settings |= {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.2", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}  # a GPU is shared
         if library != "kzoo":  # which turns oneDNN on by itself, if KZOO_TUNE_PROCESS=1 allows that
             settings["TF_ENABLE_ONEDNN_OPTS"] = "0" if library == SLOW_KERAS else "1"
         self.process = subprocess.Popen(
@@ -37,7 +39,11 @@ class Worker:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.ready = self.answer()
+
+    @functools.cached_property
+    def ready(self) -> Any:
+        """What it says of itself, once it can be asked."""
+        return self.answer()
 
     def ask(self, mode: str, steps: int) -> Any:
         """Returns a measurement over that many batches."""

@@ -291,6 +291,15 @@ def test_tensorflow_is_imported_without_its_banner(tmp_path, no_choice):
     assert "Received: OSError: torn" in done.stdout.replace("\n", " ")
 
 
+def test_gpus_are_hidden_from_a_recording_on_the_cpu_before_keras_looks_for_them(tmp_path):
+    fake = tmp_path / "fake" / "keras"
+    fake.mkdir(parents=True)
+    (fake / "__init__.py").write_text("import os\nraise OSError('sees ' + os.environ['CUDA_VISIBLE_DEVICES'])")
+    arguments = ["parity", "record", str(tmp_path / "out.npz"), "--device", "cpu"]
+    done = kzoo_program(*arguments, path=str(tmp_path / "fake"), CUDA_VISIBLE_DEVICES="0")
+    assert "kzoo: sees -1" in done.stderr.splitlines()
+
+
 def test_program_says_nothing_of_its_own_on_standard_error():
     done = kzoo_program("describe", "plain20", TF_CPP_MIN_LOG_LEVEL="")
     assert len(done.stderr.splitlines()) == 1, done.stderr  # that of this test

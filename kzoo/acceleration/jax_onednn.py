@@ -146,8 +146,8 @@ def _check() -> bool:
 ACCELERATION = Acceleration(
     "oneDNN on JAX",
     does="convolutions and their kernels' gradients go to the oneDNN inside jaxlib, which XLA does not use for float32",
-    brings="JAX trains 1.3 times as fast on CPUs",
-    versions={"jax": ">=0.10.2,<0.11", "jaxlib": ">=0.10.2,<0.11"},
+    brings="on CPUs JAX trains 1.2 times as fast, predicts 1.6 times and folded 2.0 times (batch 128, AVX-512)",
+    versions={"jax": ">=0.10.2,<0.13", "jaxlib": ">=0.10.2,<0.13"},
     needs=(_PRIMITIVE, _BATCHERS, _LOWER_FUN, _REGISTER, _FFI),
     check=_check,
 )

@@ -107,8 +107,8 @@ def _check() -> bool:
 ACCELERATION = Acceleration(
     "steps use their memory again",
     does="steps are compiled to divide their memory into blocks that the C library keeps from one step to the next",
-    brings="JAX trains in a sixth to a quarter less time on CPUs",
-    versions={"keras": ">=3.15,<3.16", "jax": ">=0.10.2,<0.11"},
+    brings="on CPUs JAX trains 1.2 times as fast (batch 128)",
+    versions={"keras": ">=3.15,<3.16", "jax": ">=0.10.2,<0.13"},
     needs=(_JIT, _IS_OUTERMOST),
     check=_check,
 )

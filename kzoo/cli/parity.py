@@ -31,10 +31,10 @@ def record(
     image_size: ImageSize = None,
 ) -> None:
     """Record the first steps of a training on the backend that KERAS_BACKEND names."""
+    _hide_gpus_from(device)
     from kzoo import parity
 
     path = parity.recording.checked_path(out)
-    _hide_gpus_from(device)
     settings: dict[str, Any] = {"dtype": dtype, "device": device, "dropout": dropout, "seed": seed, "drift": drift}
     dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=square(image_size))
     recording = parity.record(model, dataset, steps=steps, **settings)
@@ -43,7 +43,7 @@ def record(
 
 
 def _hide_gpus_from(device: str | None) -> None:
-    """Lets a backend do on the CPU what it does on a machine without a GPU, not beside one."""
+    """Lets a backend do on the CPU what it does on a machine without a GPU, not beside one; PyTorch looks only once."""
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 

@@ -213,6 +213,21 @@ def test_normalize_rounds_as_its_definition(shape):
     np.testing.assert_array_equal(y, expected)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="XLA divides in float32 to two units only on GPUs")
+def test_division_on_gpus_is_exact_where_jax_has_64_bit_numbers(monkeypatch):
+    import jax
+
+    x, divisor = np.float32(np.arange(256))[:, None], np.float32([255, 0.247, 3])
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    divide = kzoo.ops.normalize.keywords["divide"]
+    with jax.enable_x64(True):
+        compiled = jax.jit(divide).lower(x, divisor)
+        y = jax.jit(divide)(x, divisor)
+    assert "reduce_precision" in compiled.as_text()  # in float64, rounded once
+    assert y.dtype == np.float32
+    np.testing.assert_array_equal(y, x / divisor)
+
+
 def test_normalize_has_the_gradient_of_its_definition():
     std = np.float32([0.5, 0.25, 2])
     statistics = [ops.convert_to_tensor(values) for values in (np.full(3, 255, np.float32), std / 2, std)]
