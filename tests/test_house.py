@@ -16,28 +16,43 @@ EVERYTHING = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or
 # Module -> the other modules of kzoo that it may import.
 MAY_IMPORT = {
     "__init__": EVERYTHING,
+    # Checks of what callers pass: whoever has a public function may use them.
+    "arguments": set(),
     # Below `ops`, which takes what has no public name from it.
     "acceleration": {"environment"},
-    "blocks": {"layers", "initializers"},
+    "blocks": {"arguments", "layers", "initializers"},
     "cli": EVERYTHING,
-    "data": {"streams", "download"},
+    "data": {"arguments", "streams", "download"},
     "doctor": {"__init__", "acceleration", "environment"},
     "download": set(),
     "environment": set(),
-    "evaluation": set(),
-    "export": {"__init__", "acceleration", "data", "evaluation", "layers", "models", "training", "weights"},
+    "evaluation": {"arguments"},
+    "export": {
+        "__init__",
+        "acceleration",
+        "arguments",
+        "data",
+        "evaluation",
+        "layers",
+        "models",
+        "recursion",
+        "training",
+        "weights",
+    },
     "experiment": {"data", "evaluation", "models", "ops", "training"},
     "initializers": {"streams"},
-    "layers": {"acceleration", "ops", "streams"},
+    "layers": {"acceleration", "arguments", "ops", "streams"},
     # The model class is accelerated, and keeps its own precision.
-    "models": {"acceleration", "blocks", "layers", "initializers", "ops", "weights"},
+    "models": {"acceleration", "arguments", "blocks", "layers", "initializers", "ops", "recursion", "weights"},
     "ops": {"acceleration", "environment"},
     "parity": {"data", "environment", "layers", "models", "ops", "training"},
+    # A thousand layers in a row, for whoever builds, reads or writes models.
+    "recursion": set(),
     "serving": {"data", "export"},
     "streams": set(),
     "training": {"acceleration", "data", "environment", "evaluation", "ops", "weights"},
     # The facts of published datasets, which published weights were trained on.
-    "weights": {"data", "download"},
+    "weights": {"arguments", "data", "download", "evaluation", "recursion"},
 }
 HEAVY = {"array_record", "jax", "matplotlib", "sklearn", "tensorflow", "tensorflow_datasets", "torch"}
 
