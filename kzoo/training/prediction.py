@@ -34,15 +34,20 @@ def predict_files(run: Run, files: Sequence[str | os.PathLike[str]], top: int = 
 
     Raises:
         FileNotFoundError: If a file does not exist.
-        ValueError: If a file is not a readable image.
+        ValueError: If a file is not a readable image, the model predicts NaN for it, or the run does not name as many
+            classes as its model has.
     """
     model = run.load_model()
     height, width = model.input_shape[1:3]
     images = np.stack([decode_image(Path(file).read_bytes(), os.fspath(file), (height, width)) for file in files])
     probabilities = np.exp(log_probabilities(model, images))
     names = run.class_names
+    if len(names) != probabilities.shape[1]:
+        raise ValueError(f"{run} must name {probabilities.shape[1]} classes. Received: {len(names)} names.")
     predictions = []
     for file, values in zip(files, probabilities, strict=True):
+        if np.isnan(values).any():
+            raise ValueError(f"The model must predict numbers. Received: NaN for {os.fspath(file)}.")
         best = np.argsort(-values, kind="stable")[:top]
         predictions.append(
             Prediction(os.fspath(file), tuple(names[i] for i in best), tuple(float(values[i]) for i in best))
