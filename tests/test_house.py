@@ -45,14 +45,14 @@ MAY_IMPORT = {
     # The model class is accelerated, and keeps its own precision.
     "models": {"acceleration", "arguments", "blocks", "layers", "initializers", "ops", "recursion", "weights"},
     "ops": {"acceleration", "environment"},
-    "parity": {"data", "environment", "layers", "models", "ops", "training"},
+    "parity": {"data", "environment", "layers", "models", "ops", "recursion", "training"},
     # A thousand layers in a row, for whoever builds, reads or writes models.
     "recursion": set(),
     "serving": {"data", "export"},
     "streams": set(),
-    "training": {"acceleration", "data", "environment", "evaluation", "ops", "weights"},
+    "training": {"acceleration", "data", "environment", "evaluation", "ops", "recursion", "weights"},
     # The facts of published datasets, which published weights were trained on.
-    "weights": {"arguments", "data", "download", "evaluation", "recursion"},
+    "weights": {"arguments", "data", "download", "evaluation"},
 }
 HEAVY = {"array_record", "jax", "matplotlib", "sklearn", "tensorflow", "tensorflow_datasets", "torch"}
 

@@ -10,6 +10,7 @@ from kzoo.acceleration.names import inbound_nodes
 from kzoo.export.fuse import fuse_relu, readers_of
 from kzoo.layers import BatchNorm, Conv2D, ScaleShift
 from kzoo.models import Model
+from kzoo.recursion import deep_recursion
 
 Vector = npt.NDArray[np.float64]
 
@@ -18,6 +19,7 @@ _NORMS = (BatchNorm, keras.layers.BatchNormalization)
 _LINEAR = (Conv2D, keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D, keras.layers.Dense)
 
 
+@deep_recursion()
 def fold_batch_norm(model: keras.Model) -> keras.Model:
     """Returns a model without batch normalization that predicts the same.
 

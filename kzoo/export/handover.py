@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kzoo.evaluation import as_logits, log_softmax
+from kzoo.recursion import deep_recursion
 
 ARCHITECTURE = "model.json"
 WEIGHTS = "model.weights.h5"
@@ -25,6 +26,7 @@ RESULT = "result"
 _TIMEOUT_SECONDS = 1800
 
 
+@deep_recursion()
 def in_float32(model: keras.Model) -> keras.Model:
     """Returns a model that computes in float32, and so do the models inside of it: the same one if it does already."""
     if _is_in_float32(model):
