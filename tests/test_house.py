@@ -40,7 +40,7 @@ MAY_IMPORT = {
         "weights",
     },
     "experiment": {"data", "evaluation", "models", "ops", "training"},
-    "initializers": {"streams"},
+    "initializers": {"arguments", "streams"},
     "layers": {"acceleration", "arguments", "ops", "streams"},
     # The model class is accelerated, and keeps its own precision.
     "models": {"acceleration", "arguments", "blocks", "layers", "initializers", "ops", "recursion", "weights"},
@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "parity": {"data", "environment", "layers", "models", "ops", "recursion", "training"},
     # A thousand layers in a row, for whoever builds, reads or writes models.
     "recursion": set(),
-    "serving": {"data", "export"},
+    "serving": {"arguments", "data", "export"},
     "streams": set(),
     "training": {"acceleration", "data", "environment", "evaluation", "ops", "recursion", "weights"},
     # The facts of published datasets, which published weights were trained on.

@@ -290,7 +290,10 @@ def no_deviation(path):
     ("mistake", "message"),
     [
         (missing, f"{NAMED} is missing"),
-        (negative_variance, rf"{VARIANCE} \(of 'stage1_block1_norm1'\) must hold variances, 0 or larger. Received: -0.5"),
+        (
+            negative_variance,
+            rf"{VARIANCE} \(of 'stage1_block1_norm1'\) must hold variances, 0 or larger. Received: -0.5",
+        ),
         (no_deviation, rf"{DEVIATION} \(of 'normalization'\) must hold deviations, above 0. Received: 0.0"),
         (extra, "layers/conv2d_2/vars/1 is left over: the model has no such tensor"),
         (transposed, r"conv2d_3/vars/0 .*must have shape \(3, 3, 16, 32\). Received: \(3, 3, 32, 16\)"),

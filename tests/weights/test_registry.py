@@ -18,7 +18,7 @@ from kzoo import download
 from kzoo.cli.app import app
 from kzoo.data.published import CIFAR10_CLASSES
 from kzoo.download import DownloadError
-from kzoo.weights import cache, registry
+from kzoo.weights import cache, registered, registry
 
 CHECKPOINT = "resnet20-12fca82f.th"
 NATIVE = "tiny"  # registered by the fixture of that name
@@ -331,6 +331,40 @@ def test_command_line_fetches_and_adds_weights(tiny, home, tmp_path):
     info = json.loads(CliRunner().invoke(app, ["weights", "info", NATIVE, "--json"]).output)
     assert info["cached"] == str(home / tiny.file)
     assert info["sha256_known"] == "whole"
+
+
+@pytest.mark.parametrize("form", [str, Path])
+def test_a_name_is_a_name_in_any_form(tiny, form, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert registered(form("tiny")).name == "tiny"
+    assert registered(form("some/tiny")) is None
+    assert registered(form("tiny.weights.h5")) is None
+    with pytest.raises(ValueError, match="Did you mean 'tiny'"):
+        registered(form("tinny"))
+    Path("tinny").touch()
+    assert registered(form("tinny")) is None
+
+
+def test_saved_model_is_evaluated_by_the_name_of_its_weights(monkeypatch):
+    given = []
+    monkeypatch.setattr(
+        "kzoo.experiment.create_model", lambda name, **form: given.append(form["weights"]) or kzoo.resnet(8)
+    )
+    kzoo.evaluate_saved(model="resnet20", weights="akamaster_resnet20", dataset=kzoo.load_dataset("digits"))
+    assert given == ["akamaster_resnet20"]
+
+
+def test_no_home_is_needed_to_tell_what_is_there(monkeypatch):
+    def unknown(uid):
+        raise KeyError(uid)
+
+    for name in ("HOME", "KZOO_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    entry = kzoo.weights_info("akamaster_resnet20")
+    assert kzoo.cached_weights(entry) is None
+    with pytest.raises(FileNotFoundError, match="KZOO_HOME must be set where there is no home folder"):
+        cache.weights_folder()
 
 
 def test_predictions_are_decoded_by_the_names_of_the_weights(tiny):
