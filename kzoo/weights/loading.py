@@ -72,8 +72,8 @@ def _check_statistics(model: keras.Model, structure: Structure, tensors: Tensors
     """Raises `ValueError` for what a normalization divides by and cannot: its results would not be numbers."""
     names: dict[str, list[str]] = {}  # layer -> its variables, in the order in which Keras writes them
     for variable in model.variables:
-        *_, layer, name = ("", *variable.path.split("/"))
-        names.setdefault(layer, []).append(name)
+        layer, _, name = str(variable.path).rpartition("/")
+        names.setdefault(layer.rpartition("/")[2], []).append(name)
     for key, value in tensors.items():
         of_layer, index = names.get(structure.slots[key].layer, []), key.rpartition("/")[2]
         name = of_layer[int(index)] if index.isdigit() and int(index) < len(of_layer) else ""

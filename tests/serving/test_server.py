@@ -100,7 +100,7 @@ def huge_png():
         (V2, v2_tensor(np.zeros((1, 16, 16, 3)), data=[-1] + [0] * 767), 400, "Received: -1 to 0"),
         (V2, v2_tensor(np.zeros((1, 16, 16, 3)), data=[None] * 768), 400, "Pixels must be integers"),
         (V2, v2_tensor(np.zeros((1, 16, 16, 3)), data=[2**70] + [0] * 767), 400, "Pixels must be integers"),
-        (V2, v2_tensor(np.zeros(1), datatype="PIXELS", data=[0]), 400, "must hold what its datatype and shape say"),
+        (V2, v2_tensor(np.zeros(1), datatype="PIXELS", data=[0]), 400, "must have datatype UINT8. Received: PIXELS"),
         (V2, b'{"inputs": [', 422, "JSON decode error"),
         (V2, {"inputs": []}, 400, "A request must have one input. Received: 0."),
         ("/v2/repository/models/digits/unload", {}, 403, "Models can be neither loaded nor unloaded over HTTP."),
