@@ -43,7 +43,9 @@ def programs(
 
 def device() -> list[str]:
     """Returns the kind and the name of what the backend computes on: a GPU where it sees one."""
-    return list(max(look_at_backend(keras.config.backend()).devices, key=lambda found: found.kind == "gpu"))
+    devices = look_at_backend(keras.config.backend()).devices
+    kind, name = max(devices, key=lambda found: found.kind == "gpu")
+    return [kind, name]
 
 
 def initial_weights(model: keras.Model) -> dict[str, Any]:

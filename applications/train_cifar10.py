@@ -2,7 +2,8 @@
 
     KERAS_BACKEND=torch python applications/train_cifar10.py --data cifar10 --model resnet20
 
-`cifar10` must be prepared first (`kzoo data prepare cifar10`); a folder or zip laid out `split/class/file` will do too.
+`cifar10` must be prepared first (`kzoo data prepare cifar10`); a folder or zip laid out `split/class/file` will do too,
+with `--flip` if mirror images keep their class.
 `--smoke` trains a small network for two epochs on the digits that come along, to see that all is well.
 """
 
@@ -23,6 +24,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="resnet20", choices=kzoo.list_models())
     parser.add_argument("--data", default="cifar10", help="name of a dataset, or path of a folder or zip")
     parser.add_argument("--data-dir", help="folder of prepared datasets")
+    parser.add_argument(
+        "--flip", action=argparse.BooleanOptionalAction, help="mirror images at random; default: where known to be safe"
+    )
     parser.add_argument("--recipe", default="default", help="default, akamaster or he2015")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--seed", type=int, default=0)
@@ -40,7 +44,7 @@ def main() -> None:
         recipe = dataclasses.replace(recipe, epochs=2, learning_rate=0.05, patience=None)
         model = kzoo.resnet(8, input_shape=dataset.image_shape, seed=arguments.seed)
     else:
-        dataset = kzoo.load_dataset(arguments.data, data_dir=arguments.data_dir)
+        dataset = kzoo.load_dataset(arguments.data, data_dir=arguments.data_dir, flip=arguments.flip)
         model = kzoo.create_model(
             arguments.model, input_shape=dataset.image_shape, classes=dataset.classes, seed=arguments.seed
         )

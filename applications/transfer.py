@@ -29,6 +29,9 @@ def parse_arguments() -> argparse.Namespace:
     source.add_argument("--run", help="run directory of the network to transfer, instead of --model and --weights")
     parser.add_argument("--data", default="digits", help="name of the new dataset, or path of a folder or zip")
     parser.add_argument("--data-dir", help="folder of prepared datasets")
+    parser.add_argument(
+        "--flip", action=argparse.BooleanOptionalAction, help="mirror images at random; default: where known to be safe"
+    )
     parser.add_argument("--epochs", type=int, default=10, help="of each phase")
     parser.add_argument("--head-rate", type=float, default=0.1, help="peak learning rate of the new head alone")
     parser.add_argument("--rate", type=float, default=0.01, help="peak learning rate of the whole network")
@@ -87,7 +90,7 @@ def main() -> None:
     """Transfers and reports."""
     arguments = parse_arguments()
     base = kzoo.recipe("default").override(epochs=arguments.epochs, patience=0)
-    dataset = kzoo.load_dataset(arguments.data, data_dir=arguments.data_dir)
+    dataset = kzoo.load_dataset(arguments.data, data_dir=arguments.data_dir, flip=arguments.flip)
     if arguments.smoke:
         digits = kzoo.load_dataset("digits", image_size=(8, 8))
         dataset, known = part_of(digits, range(5, 10)), part_of(digits, range(5))

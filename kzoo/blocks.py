@@ -2,6 +2,7 @@
 
 from typing import Any, get_args
 
+from kzoo.arguments import integer
 from kzoo.choices import Normalization, Order, Shortcut, check_choice
 from kzoo.initializers import HeNormal
 from kzoo.layers import Add, BatchNorm, Conv2D, Dropout, ReLU, ZeroPadShortcut
@@ -81,6 +82,7 @@ def residual_block(
     check_choice("shortcut", shortcut, get_args(Shortcut))
     if normalization not in ("batch", None):
         raise ValueError(f"`normalization` must be one of 'batch', None. Received: normalization={normalization!r}.")
+    filters, stride = integer(filters, "filters", least=1), integer(stride, "stride", least=1)
     use_bias = normalization is None
     skipped = y = x
     if order == "preact":
@@ -132,7 +134,10 @@ def residual_stage(x: Any, filters: int, blocks: int, *, stride: int = 1, name: 
 
     Returns:
         Keras tensor of shape `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+
+    Raises:
+        ValueError: If an argument is not one of those above.
     """
-    for block in range(1, blocks + 1):
+    for block in range(1, integer(blocks, "blocks", least=1) + 1):
         x = residual_block(x, filters, stride=stride if block == 1 else 1, name=f"{name}_block{block}", **form)
     return x

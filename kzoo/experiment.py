@@ -1,7 +1,6 @@
 """From names to results: what the command line and programs do with models, data and runs together."""
 
 import os
-from pathlib import Path
 from typing import Any, get_args
 
 from kzoo.choices import SplitName, check_choice
@@ -66,7 +65,7 @@ def evaluate_saved(
     Args:
         run: Path of a run directory.
         model: Name of a model, instead of a run; needs `weights` and `dataset`.
-        weights: Its weights.
+        weights: Its weights: path of a weights file, or name of registered weights.
         dataset: The `Dataset`. Defaults to the run's own.
         split: `"train"`, `"validation"` or `"test"`. Defaults to `"test"`.
 
@@ -82,7 +81,9 @@ def evaluate_saved(
         dataset = dataset or opened.load_dataset()
         built = opened.load_model()
     elif run is None and model is not None and weights is not None and dataset is not None:
-        built = create_model(model, weights=Path(weights), input_shape=dataset.image_shape, classes=dataset.classes)
+        built = create_model(
+            model, weights=os.fspath(weights), input_shape=dataset.image_shape, classes=dataset.classes
+        )
     else:
         raise ValueError(
             "Expected either a run, or a model with weights and data. "

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from kzoo.arguments import integer
 from kzoo.streams import stream
 
 
@@ -18,6 +19,9 @@ class HeNormal(keras.initializers.Initializer):
         seed: Integer, the model's seed; 0 or larger.
         path: String that names the weight within the model, such as `"stage1_block1_conv1/kernel"`.
 
+    Raises:
+        ValueError: If `seed` is no integer, or negative.
+
     Example:
         >>> HeNormal(seed=0, path="stem_conv/kernel")((3, 3, 3, 16)).shape
         (3, 3, 3, 16)
@@ -27,7 +31,7 @@ class HeNormal(keras.initializers.Initializer):
     """
 
     def __init__(self, seed: int, path: str) -> None:
-        self.seed = seed
+        self.seed = integer(seed, "seed", least=0)
         self.path = path
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:

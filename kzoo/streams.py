@@ -16,19 +16,23 @@ import numpy as np
 _SEEDS = 2**64
 
 
-def check_seed(seed: int, name: str = "seed") -> None:
-    """Raises a `ValueError` unless a seed is one that streams can be opened from.
+def check_seed(seed: int, name: str = "seed") -> int:
+    """Returns a seed as Python's integer.
 
     Args:
         seed: What the user gave.
         name: String, what the argument is called. Defaults to `"seed"`.
+
+    Raises:
+        ValueError: If streams cannot be opened from it.
     """
     try:
-        valid = 0 <= operator.index(seed) < _SEEDS
+        number = None if isinstance(seed, bool) else operator.index(seed)
     except TypeError:
-        valid = False
-    if not valid:
+        number = None
+    if number is None or not 0 <= number < _SEEDS:
         raise ValueError(f"`{name}` must be an integer, 0 or larger and below 2**64. Received: {name}={seed!r}.")
+    return number
 
 
 def _digest(seed: int, what: tuple[str | int, ...]) -> bytes:

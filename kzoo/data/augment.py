@@ -5,6 +5,7 @@ from typing import get_args
 
 import numpy as np
 
+from kzoo.arguments import integer
 from kzoo.choices import PadMode, check_choice
 from kzoo.data.dataset import Images
 
@@ -41,6 +42,7 @@ class Augmentation:
     pad_mode: PadMode = "constant"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "crop_padding", integer(self.crop_padding, "crop_padding"))
         if self.crop_padding < 0:
             raise ValueError(f"`crop_padding` must be 0 or larger. Received: crop_padding={self.crop_padding}.")
         check_choice("pad_mode", self.pad_mode, get_args(PadMode))

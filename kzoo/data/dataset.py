@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kzoo import arguments
 from kzoo.streams import stream
 
 Images = npt.NDArray[np.uint8]
@@ -20,7 +21,8 @@ class Split:
 
     Args:
         images: uint8 array of shape `(n, height, width, 3)`, RGB in [0, 255].
-        labels: int64 array of shape `(n,)`, indices into the class names; 0 or larger.
+        labels: Integers, an array or a list, of shape `(n,)` or `(n, 1)`, indices into the class names; 0 or larger.
+            They become an int64 array of shape `(n,)`.
 
     Raises:
         ValueError: If a dtype or shape is another, the lengths differ, there is no image, or a label is negative.
@@ -30,11 +32,10 @@ class Split:
     labels: Labels
 
     def __post_init__(self) -> None:
-        images, labels = self.images, self.labels
+        images, labels = arguments.image_array(self.images, None), arguments.class_labels(self.labels)
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
-            raise ValueError(f"`images` must be uint8 of shape (n, height, width, 3). Received: {_described(images)}.")
-        if labels.dtype != np.int64 or labels.ndim != 1:
-            raise ValueError(f"`labels` must be int64 of shape (n,). Received: {_described(labels)}.")
+            received = arguments.described(images)
+            raise ValueError(f"`images` must be uint8 of shape (n, height, width, 3). Received: {received}.")
         if len(images) != len(labels):
             raise ValueError(
                 "`images` and `labels` must have the same length. "
@@ -44,6 +45,8 @@ class Split:
             raise ValueError(f"`images` must not be empty. Received: shape={images.shape}.")
         if labels.min() < 0:
             raise ValueError(f"`labels` must be 0 or larger. Received: {labels.min()}.")
+        object.__setattr__(self, "images", images)
+        object.__setattr__(self, "labels", labels)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -78,17 +81,18 @@ class Dataset:
 
     Args:
         name: String, what to call it in reports, for example `"cifar10"`.
-        class_names: Tuple of strings, one a class; the position is the label.
+        class_names: Strings, one a class; the position is the label. They become a tuple.
         train: `Split` to fit on.
         validation: `Split` to choose by (early stopping, settings); no part of `train` or `test`.
         test: `Split` to report on, once.
-        flip: Boolean, whether the mirror image of an item is as good an example of its class. True for photographs,
-            False for digits and letters.
+        flip: Boolean, whether the mirror image of an item is as good an example of its class: of animals it is, of
+            digits, letters and traffic signs it is not.
         source: Arguments of `load_dataset` that load it again, or `None` where it was made otherwise. Defaults to
             `None`.
 
     Raises:
-        ValueError: If a class name is empty or given twice, a label has no name, or the splits' image shapes differ.
+        ValueError: If a class name is no string, empty or given twice, a part is no `Split`, a label has no name, or
+            the splits' image shapes differ.
     """
 
     name: str
@@ -101,10 +105,14 @@ class Dataset:
 
     def __post_init__(self) -> None:
         names = self.class_names
-        if not names or not all(names) or len(set(names)) < len(names):
-            raise ValueError(f"`class_names` must be different and not empty. Received: class_names={names}.")
+        are_strings = not isinstance(names, str) and all(isinstance(name, str) and name for name in names)
+        if not names or not are_strings or len(set(names)) < len(names):
+            raise ValueError(f"`class_names` must be different strings, not empty. Received: class_names={names!r}.")
+        object.__setattr__(self, "class_names", tuple(names))
         for part in ("train", "validation", "test"):
             split: Split = getattr(self, part)
+            if not isinstance(split, Split):
+                raise ValueError(f"`{part}` must be a kzoo.Split. Received: {type(split).__name__}.")
             if split.images.shape[1:] != self.image_shape:
                 raise ValueError(
                     f"`{part}` must have images of shape {self.image_shape}, as `train` has. "
@@ -179,6 +187,7 @@ def carve_validation(split: Split, fraction: float, seed: int = 0) -> tuple[Spli
     Raises:
         ValueError: If `fraction` is not between 0 and 1, or no class has two items.
     """
+    seed = arguments.integer(seed, "seed", least=0)
     if not 0 < fraction < 1:
         raise ValueError(f"`fraction` must be between 0 and 1 (exclusive). Received: fraction={fraction}.")
     taken = np.zeros(len(split), bool)
@@ -189,7 +198,3 @@ def carve_validation(split: Split, fraction: float, seed: int = 0) -> tuple[Spli
     if not taken.any():
         raise ValueError(f"`split` must have a class of two items or more. Received: {len(split)} items, each alone.")
     return split.take(np.flatnonzero(~taken)), split.take(np.flatnonzero(taken))
-
-
-def _described(array: npt.NDArray[Any]) -> str:
-    return f"dtype={array.dtype}, shape={array.shape}"

@@ -62,7 +62,6 @@ def decode_images(
     Raises:
         ValueError: If a file cannot be read as an image, or has another size than the first.
     """
-    check_image_size(image_size)
     images: Images | None = None
     first = ""
     # One thread: at 32x32 pixels two take 1.7 times as long, because Pillow's work is mostly Python's.
@@ -79,9 +78,3 @@ def decode_images(
         images[index] = image
     assert images is not None
     return images
-
-
-def check_image_size(image_size: tuple[int, int] | None) -> None:
-    """Raises `ValueError` unless `image_size` is `None` or two positive integers."""
-    if image_size is not None and (len(image_size) != 2 or min(image_size) < 1):
-        raise ValueError(f"`image_size` must be (height, width) in pixels. Received: image_size={image_size}.")

@@ -62,6 +62,7 @@ class Original:
         read: Function from the paths of the archives, in the order of `files`, to splits by name.
         id_digits: Integer, digits of the number in an example's id. Defaults to `5`.
         superclasses: Mapping from superclass to its classes, or `None`. Defaults to `None`.
+        flip: Boolean, whether mirror images are known to keep their class. Defaults to `False`.
     """
 
     version: str
@@ -71,6 +72,7 @@ class Original:
     read: Callable[[Sequence[Path]], dict[str, Split]]
     id_digits: int = 5
     superclasses: Mapping[str, Sequence[str]] | None = None
+    flip: bool = False
 
 
 def _read_cifar10(paths: Sequence[Path]) -> dict[str, Split]:
@@ -145,6 +147,7 @@ ORIGINALS = {
         ),
         class_names=CIFAR10_CLASSES,
         read=_read_cifar10,
+        flip=True,
     ),
     "cifar100": Original(
         version="3.0.2",
@@ -159,6 +162,7 @@ ORIGINALS = {
         class_names=tuple(sorted(name for names in _CIFAR100_SUPERCLASSES.values() for name in names)),
         read=_read_cifar100,
         superclasses=_CIFAR100_SUPERCLASSES,
+        flip=True,
     ),
     "svhn_cropped": Original(
         version="3.1.0",

@@ -9,10 +9,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from kzoo import arguments
 from kzoo.choices import hint
 from kzoo.data.dataset import Parts
 from kzoo.data.folder import read_image_folder
-from kzoo.data.images import check_image_size
 from kzoo.data.originals import ORIGINALS, Original
 from kzoo.data.prepared import data_root
 from kzoo.data.records import write_records
@@ -27,7 +27,7 @@ def prepare(
     data_dir: str | os.PathLike[str] | None = None,
     archive: str | os.PathLike[str] | None = None,
     source: str | os.PathLike[str] | None = None,
-    image_size: tuple[int, int] | None = None,
+    image_size: arguments.ImageSize | None = None,
     progress: bool = True,
 ) -> Path:
     """Writes a dataset under `data_dir` as `array_record`, for `load_dataset` and for tensorflow-datasets.
@@ -45,8 +45,8 @@ def prepare(
             of a download. Its SHA-256 is checked. Defaults to `None`.
         source: Path of a folder or .zip of images laid out `split/class/file`, instead of the published archive.
             Defaults to `None`.
-        image_size: `(height, width)` in pixels to resize the images of `source` to, or `None` to keep their size.
-            Defaults to `None`.
+        image_size: `(height, width)` in pixels to resize the images of `source` to, an integer for a square, or `None`
+            to keep their size. Defaults to `None`.
         progress: Boolean, whether to show progress on the standard error stream. Defaults to `True`.
 
     Returns:
@@ -58,9 +58,10 @@ def prepare(
         ValueError: If the name, the archive or the images are not as they must be.
         OSError: If the download fails or the disk is full.
     """
-    root = data_root(data_dir)
     original = ORIGINALS.get(name)
+    image_size = arguments.image_size(image_size)
     _check_arguments(name, archive, source, image_size)
+    root = data_root(data_dir)
     target = root / name / (original.version if original else _FIRST_VERSION)
     if target.exists():
         raise FileExistsError(f"`name` must not be prepared yet. Received: {name!r}, which is in {str(target)!r}.")
@@ -88,7 +89,6 @@ def _check_arguments(name: str, archive: object, source: object, image_size: tup
         )
     if source is None and image_size is not None:
         raise ValueError(f"`image_size` must come with `source`. Received: image_size={image_size}.")
-    check_image_size(image_size)
 
 
 def _archives(

@@ -14,8 +14,17 @@ from kzoo.data.images import decode_images
 
 
 def data_root(data_dir: str | os.PathLike[str] | None) -> Path:
-    """Returns `data_dir`, or where tensorflow-datasets keeps its data: `TFDS_DATA_DIR` or `~/tensorflow_datasets`."""
-    return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    """Returns `data_dir`, or where tensorflow-datasets keeps its data: `TFDS_DATA_DIR` or `~/tensorflow_datasets`.
+
+    Raises:
+        FileNotFoundError: If it lies in a home folder, and there is none.
+    """
+    try:
+        return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    except RuntimeError as error:
+        raise FileNotFoundError(
+            f"`data_dir` must be given, or TFDS_DATA_DIR set, where there is no home folder. Received: {error}"
+        ) from error
 
 
 def prepare_command(name: str, root: Path) -> str:

@@ -1,26 +1,24 @@
 """One function that loads any dataset by name or path."""
 
 import os
+import re
 from pathlib import Path
 
+from kzoo import arguments
 from kzoo.choices import hint
 from kzoo.data.dataset import Dataset, carve_validation
 from kzoo.data.digits import read_digits
 from kzoo.data.folder import read_image_folder
-from kzoo.data.images import check_image_size
 from kzoo.data.originals import ORIGINALS
 from kzoo.data.prepared import data_root, prepare_command, prepared_directory, prepared_names, read_prepared
 from kzoo.streams import check_seed
-
-# A mirrored digit is another sign, or none.
-_NEVER_FLIPPED = {"digits", "svhn_cropped"}
 
 
 def load_dataset(
     name_or_path: str | os.PathLike[str] = "digits",
     *,
     data_dir: str | os.PathLike[str] | None = None,
-    image_size: tuple[int, int] | None = None,
+    image_size: arguments.ImageSize | None = None,
     validation: float = 0.1,
     split_seed: int = 0,
     flip: bool | None = None,
@@ -37,13 +35,13 @@ def load_dataset(
             Defaults to `"digits"`.
         data_dir: Path of the folder of prepared datasets. Defaults to the environment variable `TFDS_DATA_DIR`, or
             `~/tensorflow_datasets`.
-        image_size: `(height, width)` in pixels to resize every image to (bicubic), or `None` to keep the size.
-            Defaults to `None`.
+        image_size: `(height, width)` in pixels to resize every image to (bicubic), an integer for a square, or `None`
+            to keep the size. Defaults to `None`.
         validation: Float between 0 and 1, the part of every class that is taken out of `train` where no validation
             split is stored. Defaults to `0.1`.
         split_seed: Integer, 0 or larger; decides which part. Defaults to `0`.
-        flip: Boolean, whether mirror images keep their class, or `None` for what is known of the dataset: False for
-            `digits` and `svhn_cropped`, True for others. Defaults to `None`.
+        flip: Boolean, whether mirror images keep their class, so that training may mirror them, or `None` for what is
+            known: True for `cifar10` and `cifar100`, False for all others, your own images too. Defaults to `None`.
 
     Returns:
         A `Dataset`.
@@ -58,48 +56,55 @@ def load_dataset(
     >>> dataset.class_names
     ('cat', 'dog')
     """
-    check_image_size(image_size)
-    check_seed(split_seed, "split_seed")
-    root = data_root(data_dir)
-    path = _located(name_or_path, root)
-    if path is None:
-        parts = read_digits(image_size or (32, 32))
-    elif (path / "dataset_info.json").is_file():
-        parts = read_prepared(path, image_size)
+    image_size = arguments.image_size(image_size)
+    split_seed = check_seed(split_seed, "split_seed")
+    known = None
+    if os.fspath(name_or_path) == "digits":
+        name, parts = "digits", read_digits(image_size or (32, 32))
     else:
-        parts = read_image_folder(path, image_size)
+        name, path = _located(name_or_path, data_dir)
+        if (path / "dataset_info.json").is_file():
+            parts = read_prepared(path, image_size)
+            known = ORIGINALS.get(parts.name)
+        else:
+            parts = read_image_folder(path, image_size)
     if parts.validation is None:
         train, held_out = carve_validation(parts.train, validation, split_seed)
     else:
         train, held_out = parts.train, parts.validation
-    name = os.fspath(name_or_path)
+    flip = (known is not None and known.flip) if flip is None else flip
     source = {
-        "name_or_path": name if path is None or prepared_directory(root, name) == path else str(path),
-        "data_dir": None if data_dir is None else str(root.resolve()),
+        "name_or_path": name,
+        "data_dir": None if data_dir is None else str(data_root(data_dir).resolve()),
         "image_size": image_size,
         "validation": validation,
         "split_seed": split_seed,
         "flip": flip,
     }
-    flip = parts.name not in _NEVER_FLIPPED if flip is None else flip
     return Dataset(parts.name, parts.class_names, train, held_out, parts.test, flip, source)
 
 
-def _located(name_or_path: str | os.PathLike[str], root: Path) -> Path | None:
-    """Returns the path of a prepared dataset, a folder or a zip; `None` for the embedded digits."""
+def _located(name_or_path: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None) -> tuple[str, Path]:
+    """Returns the name by which to load a dataset again, from anywhere, and the path where it is."""
     name, path = os.fspath(name_or_path), Path(name_or_path).expanduser()
-    if name == "digits":
-        return None
-    if directory := prepared_directory(root, name):
-        return directory
-    if name in ORIGINALS:
-        raise FileNotFoundError(
-            f"{name!r} must be prepared under {str(root)!r} first. Run: {prepare_command(name, root)}"
-        )
+    if re.fullmatch(r"\w+", name):
+        try:
+            root = data_root(data_dir)
+        except FileNotFoundError:
+            if not path.exists():
+                raise
+        else:
+            if directory := prepared_directory(root, name):
+                return name, directory
+            if name in ORIGINALS:
+                raise FileNotFoundError(
+                    f"{name!r} must be prepared under {str(root)!r} first. Run: {prepare_command(name, root)}"
+                )
     if path.exists():
-        return path.resolve()
+        return str(path.resolve()), path.resolve()
     if isinstance(name_or_path, os.PathLike) or path.suffix or len(path.parts) > 1:
         raise FileNotFoundError(f"`name_or_path` must be a folder or a .zip file that exists. Received: {name!r}.")
+    root = data_root(data_dir)
     known = sorted({"digits", *ORIGINALS, *prepared_names(root)})
     near = hint(name, known)
     raise ValueError(

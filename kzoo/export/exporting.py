@@ -16,9 +16,12 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from kzoo.arguments import integer
 from kzoo.choices import check_choice
 from kzoo.errors import ExportError
+from kzoo.evaluation import gives_logits, log_softmax
 from kzoo.export import handover
+from kzoo.export.class_names import check_class_names, write_class_names
 from kzoo.export.signatures import CARD, CLASSES, FORMATS, INPUTS, OUTPUTS, VERIFICATION
 
 TOLERANCE = 1e-4
@@ -33,7 +36,8 @@ class Exported:
         directory: Path of the version's folder.
         format: String, one of `saved_model`, `onnx`, `litert`, `openvino`.
         runtime: String, what read it back, with its version.
-        largest_difference: Float, between a logit of the export and of its source.
+        largest_difference: Float, between a logit of the export and of its source; between probabilities if the source
+            gives those.
         largest_logit: Float, the largest logit of the source in absolute value.
     """
 
@@ -56,6 +60,7 @@ def export_model(
     fold: bool = True,
     python: str | os.PathLike[str] | None = None,
     card: Mapping[str, Any] | None = None,
+    from_logits: bool | None = None,
 ) -> Exported:
     """Exports a classifier to `out/name/version`, and verifies it there before it counts.
 
@@ -80,45 +85,50 @@ def export_model(
         fold: Boolean, whether to fold batch normalization into the convolutions. Defaults to `True`.
         python: Path of an interpreter that has kzoo and TensorFlow (and the format's library). Defaults to this one.
         card: What else `card.json` should say. Defaults to nothing.
+        from_logits: Boolean, whether the model gives logits. Defaults to `None`, to see it by what the model answers to
+            a few images, as `kzoo.evaluate` does.
 
     Returns:
         An `Exported`.
 
     Raises:
-        ValueError: If an argument is none of those above.
+        ValueError: If an argument is none of those above, the model's answers contradict `from_logits`, or its batch
+            normalization cannot be folded.
         FileExistsError: If that version exists.
         ImportError: If there is no TensorFlow.
-        kzoo.errors.ExportError: If the export cannot be written or read, or answers differently by more than 1e-4 of
-            the largest logit. Nothing is left of it.
+        kzoo.errors.ExportError: If the export cannot be written or read, or answers differently by more than 1e-4: of
+            the largest logit, or in a probability if the model gives probabilities. Nothing is left of it.
 
     Example:
         >>> kzoo.export_model(model, "served", name="digits", class_names=list("0123456789")).directory
         PosixPath('served/digits/1')
     """
     name = model.name if name is None else name
-    _check(model, format, name, version)
+    version = integer(version, "version", least=1)
+    _check(model, format, name)
     class_names = [str(index) for index in range(model.output_shape[-1])] if class_names is None else list(class_names)
-    _check_class_names(class_names, model.output_shape[-1])
-    images = _digits(model.input_shape[1:3]) if images is None else images
+    check_class_names(class_names, model.output_shape[-1])
+    images = _digits(model.input_shape[1:3]) if images is None else np.asarray(images)
     _check_images(images, model.input_shape[1:])
+    from_logits = gives_logits(model, from_logits=from_logits)
     python = handover.interpreter(python)
     target = Path(out, name, str(version))
     _refuse_existing(target)
     source = handover.in_float32(model)
-    expected = {batch: handover.logits_of(source, images[:batch]) for batch in BATCHES}
+    expected = {batch: handover.answers_of(source, images[:batch], from_logits) for batch in BATCHES}
     source = _folded(source) if fold else source
     about = {**_card(source, name, version, format), "classes": class_names, **(card or {})}
     with _aside(target) as folder:
         handover.write_model(source, folder)
         handover.write_reference(images[: max(BATCHES)], BATCHES, folder)
-        (folder / CLASSES).write_text("".join(f"{class_name}\n" for class_name in class_names))
+        write_class_names(folder / CLASSES, class_names)
         (folder / CARD).write_text(json.dumps(about, indent=2) + "\n")
-        job = {"format": format, "name": name, "layers": len(source.layers)}
+        job = {"format": format, "name": name, "from_logits": from_logits}
         (folder / handover.JOB).write_text(json.dumps(job))
         handover.run_worker(python, folder)
         result = folder / handover.RESULT
         answers = handover.run_reader(python, format, folder)
-        verification = compare(answers, expected)
+        verification = compare(answers, expected, from_logits)
         (result / VERIFICATION).write_text(json.dumps(verification, indent=2) + "\n")
         for file in (CARD, CLASSES):
             shutil.copy(folder / file, result / file)
@@ -130,42 +140,57 @@ def export_model(
     )
 
 
-def compare(answers: Mapping[str, Any], expected: Mapping[int, npt.NDArray[np.float32]]) -> dict[str, Any]:
+def compare(
+    answers: Mapping[str, Any], expected: Mapping[int, Mapping[str, npt.NDArray[Any]]], from_logits: bool
+) -> dict[str, Any]:
     """Compares what the export answers with what its source does.
 
+    What the source gives is compared, logits or probabilities. The probabilities of the export must also be those of
+    its logits.
+
     Args:
-        answers: What the reader wrote down: `runtime`, and logits for each `signature/batch`.
-        expected: Batch size to the logits of the source.
+        answers: What the reader wrote down: `runtime`, and an array for each `signature/batch/output`.
+        expected: Batch size to the `logits` and `probabilities` of the source.
+        from_logits: Boolean, whether the source gives logits.
 
     Returns:
         What `verification.json` says.
 
     Raises:
-        kzoo.errors.ExportError: If a difference is above 1e-4 of the largest logit, or is not a number.
+        kzoo.errors.ExportError: If a difference is above 1e-4 (of the largest logit, for logits), or is not a number.
     """
-    largest_logit = max(float(np.abs(logits).max()) for logits in expected.values())
+    largest_logit = max(float(np.abs(outputs["logits"]).max()) for outputs in expected.values())
+    compared, limit = ("logits", TOLERANCE * largest_logit) if from_logits else ("probabilities", TOLERANCE)
     differences = {}
-    for key, logits in answers.items():
-        if key == "runtime":
-            continue
+    for key in dict.fromkeys(key.rpartition("/")[0] for key in answers if key != "runtime"):
         reference = expected[int(key.rpartition("/")[2])]
-        if logits.shape != reference.shape:
-            raise ExportError(f"{key} must answer with shape {reference.shape}. Received: {logits.shape}.")
-        differences[key] = float(np.abs(logits.astype(np.float64) - reference).max())
-    for key, difference in differences.items():
-        if not difference <= TOLERANCE * largest_logit:
+        given = {output: answers[f"{key}/{output}"] for output in reference}
+        for output, values in given.items():
+            if values.shape != reference[output].shape:
+                raise ExportError(
+                    f"{key}/{output} must answer with shape {reference[output].shape}. Received: {values.shape}."
+                )
+        differences[key] = _difference(given[compared], reference[compared])
+        apart = _difference(given["probabilities"], np.exp(log_softmax(given["logits"])))
+        if not (differences[key] <= limit and apart <= TOLERANCE):
             raise ExportError(
-                f"The export must answer as its source does, to {TOLERANCE:g} of the largest logit, "
-                f"{largest_logit:.4g}. Received: a difference of {difference:.4g} from {answers['runtime']} in {key} "
-                "(signature/batch). Nothing was left."
+                f"The export must answer as its source does, its {compared} to {limit:.4g} (the largest logit is "
+                f"{largest_logit:.4g}), and its probabilities must be those of its logits. Received: a difference of "
+                f"{differences[key]:.4g}, and {apart:.4g}, from {answers['runtime']} in {key} (signature/batch). "
+                "Nothing was left."
             )
     return {
         "runtime": str(answers["runtime"]),
+        "compared": compared,
         "tolerance": TOLERANCE,
         "largest_difference": max(differences.values()),
         "largest_logit": largest_logit,
         "differences": differences,
     }
+
+
+def _difference(values: npt.NDArray[Any], reference: npt.NDArray[Any]) -> float:
+    return float(np.abs(values.astype(np.float64) - reference).max())
 
 
 @contextlib.contextmanager
@@ -185,7 +210,10 @@ def _refuse_existing(target: Path) -> None:
 def _folded(model: keras.Model) -> keras.Model:
     from kzoo.export.fold import fold_batch_norm
 
-    return fold_batch_norm(model)
+    try:
+        return fold_batch_norm(model)
+    except ValueError as error:
+        raise ValueError(f"{error} Or export the model as it is, with `fold=False` (--no-fold).") from error
 
 
 def _card(model: keras.Model, name: str, version: int, format_name: str) -> dict[str, Any]:
@@ -215,12 +243,10 @@ def _digits(size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     return load_dataset("digits", image_size=size).test.images
 
 
-def _check(model: keras.Model, format_name: str, name: str, version: int) -> None:
+def _check(model: keras.Model, format_name: str, name: str) -> None:
     check_choice("format", format_name, FORMATS)
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
         raise ValueError(f"`name` must be letters, digits, '_', '.' and '-'. Received: name={name!r}.")
-    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise ValueError(f"`version` must be an integer of at least 1. Received: version={version!r}.")
     shapes = model.input_shape, model.output_shape
     if not (_is_image(shapes[0]) and isinstance(shapes[1], tuple) and len(shapes[1]) == 2):
         raise ValueError(
@@ -231,13 +257,6 @@ def _check(model: keras.Model, format_name: str, name: str, version: int) -> Non
 
 def _is_image(shape: Any) -> bool:
     return isinstance(shape, tuple) and len(shape) == 4 and None not in shape[1:] and shape[-1] == 3
-
-
-def _check_class_names(class_names: Sequence[str], classes: int) -> None:
-    if len(class_names) != classes or len(set(class_names)) != classes:
-        raise ValueError(f"`class_names` must be {classes} different names. Received: class_names={class_names}.")
-    if bad := [class_name for class_name in class_names if not class_name.strip() or "\n" in class_name]:
-        raise ValueError(f"`class_names` must be one line each, not empty. Received: {bad}.")
 
 
 def _check_images(images: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> None:

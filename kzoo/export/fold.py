@@ -10,6 +10,7 @@ from kzoo.acceleration.names import inbound_nodes
 from kzoo.export.fuse import fuse_relu, readers_of
 from kzoo.layers import BatchNorm, Conv2D, ScaleShift
 from kzoo.models import Model
+from kzoo.recursion import deep_recursion
 
 Vector = npt.NDArray[np.float64]
 
@@ -18,6 +19,7 @@ _NORMS = (BatchNorm, keras.layers.BatchNormalization)
 _LINEAR = (Conv2D, keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D, keras.layers.Dense)
 
 
+@deep_recursion()
 def fold_batch_norm(model: keras.Model) -> keras.Model:
     """Returns a model without batch normalization that predicts the same.
 
@@ -30,16 +32,16 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
 
     Args:
         model: A functional or sequential `keras.Model`, with `BatchNorm` or `keras.layers.BatchNormalization`. It is
-            left as it is. Layers of classes derived from these, or from a convolution, may compute something else, and
-            are copied.
+            left as it is. Such models inside of it are folded, too. Layers of classes derived from these, or from a
+            convolution, may compute something else, and are copied.
 
     Returns:
         A functional model with weights of its own, not compiled, of the class of `model`; of a sequential one a
         `kzoo.Model`.
 
     Raises:
-        ValueError: If the model is neither functional nor sequential, a model is inside of it, or a normalization acts
-            on another axis than the last.
+        ValueError: If the model, or one inside of it, is neither functional nor sequential, or a normalization acts on
+            another axis than the last.
 
     Example:
         >>> folded = kzoo.fold_batch_norm(model)
@@ -56,6 +58,8 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     folded = {norm.name for norm in norms.values()}
 
     def clone(layer: Any) -> Any:
+        if isinstance(layer, keras.Model):
+            return fold_batch_norm(layer)
         if layer.name in norms:
             return type(layer).from_config({**layer.get_config(), "use_bias": True})
         if type(layer) in _NORMS and layer.name not in folded:
@@ -71,17 +75,18 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
 
     result = keras.models.clone_model(model, clone_function=clone, call_function=call)
     for layer in result.layers:
-        if layer.weights:
+        if layer.weights and not isinstance(layer, keras.Model):
             layer.set_weights(_weights(model.get_layer(layer.name), norms.get(layer.name)))
     return fuse_relu(result)
 
 
 def _check(model: keras.Model) -> None:
     if not isinstance(model, keras.Sequential) and not hasattr(model, "operations"):
-        raise ValueError(f"`model` must be functional or sequential. Received: {type(model).__name__}.")
+        raise ValueError(
+            "`model`, and models inside of it, must be functional or sequential. "
+            f"Received: {model.name!r}, a {type(model).__name__}."
+        )
     for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            raise ValueError(f"`model` must not have models inside of it. Received: {layer.name!r}.")
         axis = getattr(layer, "axis", -1)
         if isinstance(layer, keras.layers.BatchNormalization) and axis not in (-1, layer.input_spec.ndim - 1):
             raise ValueError(f"Batch normalization must act on the last axis. Received: {layer.name!r}, axis={axis}.")

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kzoo.errors import ExportError
-from kzoo.evaluation import as_logits
+from kzoo.evaluation import as_logits, log_softmax
+from kzoo.recursion import deep_recursion
 
 ARCHITECTURE = "model.json"
 WEIGHTS = "model.weights.h5"
@@ -26,23 +27,34 @@ RESULT = "result"
 _TIMEOUT_SECONDS = 1800
 
 
+@deep_recursion()
 def in_float32(model: keras.Model) -> keras.Model:
-    """Returns a model that computes in float32: the same one if it does already."""
-    if all(layer.compute_dtype == layer.variable_dtype == "float32" for layer in model.layers):
+    """Returns a model that computes in float32, and so do the models inside of it: the same one if it does already."""
+    if _is_in_float32(model):
         return model
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
-        return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+        if isinstance(layer, keras.Model):
+            return in_float32(layer)
+        dtype = {"dtype": "float32"} if isinstance(layer, keras.layers.Layer) else {}  # `x + y` is an operation alone
+        return type(layer).from_config({**layer.get_config(), **dtype})
 
     cloned = keras.models.clone_model(model, clone_function=clone)
     cloned.set_weights([np.asarray(keras.ops.convert_to_numpy(weight), np.float32) for weight in model.weights])
     return cloned
 
 
-def logits_of(model: keras.Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Returns what the source model answers, one call for all images."""
-    outputs = keras.ops.convert_to_numpy(model(images, training=False))
-    return np.asarray(as_logits(model, outputs))
+def _is_in_float32(layer: keras.layers.Layer) -> bool:
+    if isinstance(layer, keras.Model):
+        return all(map(_is_in_float32, layer.layers))
+    return layer.compute_dtype == layer.variable_dtype == "float32"
+
+
+def answers_of(model: keras.Model, images: npt.NDArray[np.uint8], from_logits: bool) -> dict[str, npt.NDArray[Any]]:
+    """Returns the `logits` and `probabilities` that the source model answers with, one call for all images."""
+    outputs = np.asarray(keras.ops.convert_to_numpy(model(images, training=False)))
+    probabilities = np.exp(log_softmax(outputs)) if from_logits else outputs
+    return {"logits": np.asarray(as_logits(outputs, from_logits)), "probabilities": probabilities}
 
 
 def write_model(model: keras.Model, folder: Path) -> None:

@@ -5,7 +5,8 @@ This file is run by its path, so neither kzoo nor Keras is imported: what it rea
     python -P readers.py FORMAT DIRECTORY REFERENCE.npz ANSWERS.npz
 
 `REFERENCE.npz` holds `images`, uint8 `(n, height, width, 3)`, `encoded`, the same as PNG files, and `batches`.
-`ANSWERS.npz` gets `<signature>/<batch>` with the logits of the first `batch` images, and `runtime`.
+`ANSWERS.npz` gets `<signature>/<batch>/<output>` for the first `batch` images, of the outputs `logits` and
+`probabilities`, and `runtime`.
 """
 
 import sys
@@ -14,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-Answer = Callable[[str, Any], Any]
+Answer = Callable[[str, Any], dict[str, Any]]
+_OUTPUTS = ["logits", "probabilities"]
 
 
 def read_saved_model(directory: str) -> tuple[str, tuple[str, ...], Answer]:
@@ -24,9 +26,10 @@ def read_saved_model(directory: str) -> tuple[str, tuple[str, ...], Answer]:
 
     loaded = tf.saved_model.load(directory)
 
-    def answer(signature: str, images: Any) -> Any:
+    def answer(signature: str, images: Any) -> dict[str, Any]:
         name = "image_bytes" if signature == "encoded_images" else "image"
-        return loaded.signatures[signature](**{name: tf.constant(images)})["logits"].numpy()
+        outputs = loaded.signatures[signature](**{name: tf.constant(images)})
+        return {name: outputs[name].numpy() for name in _OUTPUTS}
 
     return f"tensorflow {tf.__version__}", ("serving_default", "float_images", "encoded_images"), answer
 
@@ -37,8 +40,8 @@ def read_onnx(directory: str) -> tuple[str, tuple[str, ...], Answer]:
 
     session = onnxruntime.InferenceSession(f"{directory}/model.onnx", providers=["CPUExecutionProvider"])
 
-    def answer(signature: str, images: Any) -> Any:
-        return session.run(["logits"], {"image": images})[0]
+    def answer(signature: str, images: Any) -> dict[str, Any]:
+        return dict(zip(_OUTPUTS, session.run(_OUTPUTS, {"image": images}), strict=True))
 
     return f"onnxruntime {onnxruntime.__version__}", ("serving_default",), answer
 
@@ -52,8 +55,9 @@ def read_litert(directory: str) -> tuple[str, tuple[str, ...], Answer]:
     interpreter = Interpreter(model_path=f"{directory}/model.tflite")
     runner = interpreter.get_signature_runner("serving_default")
 
-    def answer(signature: str, images: Any) -> Any:
-        return runner(image=images)["logits"]
+    def answer(signature: str, images: Any) -> dict[str, Any]:
+        outputs = runner(image=images)
+        return {name: outputs[name] for name in _OUTPUTS}
 
     return f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')}", ("serving_default",), answer
 
@@ -70,8 +74,9 @@ def read_openvino(directory: str) -> tuple[str, tuple[str, ...], Answer]:
     # Some processors' plugins compute in bfloat16 unless told not to.
     compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
-    def answer(signature: str, images: Any) -> Any:
-        return compiled({"image": images})["logits"]
+    def answer(signature: str, images: Any) -> dict[str, Any]:
+        outputs = compiled({"image": images})
+        return {name: np.array(outputs[name]) for name in _OUTPUTS}
 
     return f"openvino {openvino.__version__}", ("serving_default",), answer
 
@@ -94,9 +99,10 @@ def main(format_name: str, directory: str, reference_path: str, answers_path: st
         files = [bytes(file) for file in np.split(reference["encoded"], np.cumsum(reference["encoded_sizes"])[:-1])]
     kinds = {"serving_default": images, "float_images": images.astype(np.float32), "encoded_images": files}
     answers = {
-        f"{signature}/{batch}": answer(signature, kinds[signature][:batch])
+        f"{signature}/{batch}/{output}": value
         for signature in signatures
         for batch in batches
+        for output, value in answer(signature, kinds[signature][:batch]).items()
     }
     np.savez(answers_path, runtime=np.array(runtime), **answers)
 

@@ -10,19 +10,22 @@ from kzoo.export.signatures import CARD, CLASSES, INPUTS
 from kzoo.export.warmup import prediction_log, write_warmup
 
 
-def write_saved_model(model: keras.Model, directory: Path, *, name: str, assets: Path, example: bytes) -> None:
+def write_saved_model(
+    model: keras.Model, directory: Path, *, from_logits: bool, name: str, assets: Path, example: bytes
+) -> None:
     """Writes a model with its three signatures, class names, card and warm-up requests.
 
     Args:
         model: A classifier on the TensorFlow backend, from `(batch, height, width, 3)` to `(batch, classes)`.
         directory: Path of the folder to make.
+        from_logits: Boolean, whether the model gives logits; if not, it gives probabilities.
         name: String, what a server will call the model.
         assets: Folder that holds the class names and the card.
         example: Bytes of an image file for the warm-up requests.
     """
     import tensorflow as tf
 
-    module = served(model)
+    module = served(model, from_logits)
     module.assets = [tf.saved_model.Asset(str(assets / file)) for file in (CARD, CLASSES)]
     tf.saved_model.save(module, str(directory), {signature: getattr(module, signature) for signature in INPUTS})
     pixels = decoded(tf.constant([example]), model.input_shape[1:3])
@@ -34,11 +37,12 @@ def write_saved_model(model: keras.Model, directory: Path, *, name: str, assets:
     write_warmup(directory, logs)
 
 
-def served(model: keras.Model) -> Any:
+def served(model: keras.Model, from_logits: bool) -> Any:
     """Returns a `tf.Module` with a `tf.function` for each signature.
 
     Args:
         model: As for `write_saved_model`.
+        from_logits: As for `write_saved_model`.
     """
     import tensorflow as tf
 
@@ -57,11 +61,11 @@ def served(model: keras.Model) -> Any:
         @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, name="image")])
         def float_images(self, image: Any) -> dict[str, Any]:
             outputs = tf.cast(model(image, training=False), tf.float32)
-            logits = as_logits(model, outputs, keras.ops)
+            probabilities = tf.nn.softmax(outputs) if from_logits else outputs
             return {
-                "logits": tf.identity(logits, "logits"),
-                "probabilities": tf.nn.softmax(logits, name="probabilities"),
-                "class_index": tf.argmax(logits, axis=-1, name="class_index"),
+                "logits": tf.identity(as_logits(outputs, from_logits, keras.ops), "logits"),
+                "probabilities": tf.identity(probabilities, "probabilities"),
+                "class_index": tf.argmax(outputs, axis=-1, name="class_index"),
             }
 
         @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="image_bytes")])

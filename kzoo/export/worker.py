@@ -15,23 +15,24 @@ from kzoo.export.convert import WRITERS
 from kzoo.export.handover import ARCHITECTURE, EXAMPLE, JOB, RESULT, WEIGHTS
 from kzoo.export.saved_model import write_saved_model
 from kzoo.export.signatures import CARD, CLASSES
+from kzoo.recursion import deep_recursion
 
 
 def main(folder: Path) -> None:
     """Builds the model anew and writes it in the format that the job names."""
     job = json.loads((folder / JOB).read_text())
-    # Keras walks a model by recursion, some frames a layer.
-    sys.setrecursionlimit(max(sys.getrecursionlimit(), 10 * job["layers"]))
-    model = keras.models.model_from_json((folder / ARCHITECTURE).read_text())
-    model.load_weights(folder / WEIGHTS)
-    saved_model = folder / ("saved_model" if job["format"] in WRITERS else RESULT)
-    write_saved_model(model, saved_model, name=job["name"], assets=folder, example=(folder / EXAMPLE).read_bytes())
-    if job["format"] in WRITERS:
-        result = folder / RESULT
-        result.mkdir()
-        WRITERS[job["format"]](model, saved_model, result)
-        for file in (CARD, CLASSES):
-            shutil.copy(folder / file, result)
+    with deep_recursion():
+        model = keras.models.model_from_json((folder / ARCHITECTURE).read_text())
+        model.load_weights(folder / WEIGHTS)
+        saved_model = folder / ("saved_model" if job["format"] in WRITERS else RESULT)
+        about = {"from_logits": job["from_logits"], "name": job["name"]}
+        write_saved_model(model, saved_model, assets=folder, example=(folder / EXAMPLE).read_bytes(), **about)
+        if job["format"] in WRITERS:
+            result = folder / RESULT
+            result.mkdir()
+            WRITERS[job["format"]](model, job["from_logits"], saved_model, result)
+            for file in (CARD, CLASSES):
+                shutil.copy(folder / file, result)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import keras
 
 from kzoo import ops
 from kzoo.acceleration.quick import QuickLayer
+from kzoo.arguments import integer
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -52,14 +53,12 @@ class Conv2D(QuickLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if filters < 1:
-            raise ValueError(f"`filters` must be at least 1. Received: filters={filters}.")
+        filters, stride = integer(filters, "filters", least=1), integer(stride, "stride", least=1)
+        kernel_size = integer(kernel_size, "kernel_size")
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(
                 f"`kernel_size` must be odd, or it has no centre to pad around. Received: kernel_size={kernel_size}."
             )
-        if stride < 1:
-            raise ValueError(f"`stride` must be at least 1. Received: stride={stride}.")
         self.filters = filters
         self.kernel_size = kernel_size
         self.stride = stride

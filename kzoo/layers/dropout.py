@@ -6,6 +6,7 @@ import keras
 
 from kzoo import ops
 from kzoo.acceleration.quick import QuickLayer
+from kzoo.arguments import integer
 from kzoo.streams import key_words
 
 
@@ -29,7 +30,7 @@ class Dropout(QuickLayer):
         Tensor shaped as `inputs`.
 
     Raises:
-        ValueError: If `rate` is out of range.
+        ValueError: If `rate` or `seed` is out of range.
 
     Reference:
         - [Srivastava et al., 2014](https://jmlr.org/papers/v15/srivastava14a.html), section 10 (the scaling)
@@ -40,7 +41,7 @@ class Dropout(QuickLayer):
         if not 0 <= rate < 1:
             raise ValueError(f"`rate` must be at least 0 and below 1. Received: rate={rate}.")
         self.rate = rate
-        self.seed = seed
+        self.seed = integer(seed, "seed", least=0)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self._key_words = key_words(self.seed, "dropout", self.name)

@@ -6,6 +6,7 @@ import keras
 
 from kzoo import ops
 from kzoo.acceleration.quick import QuickLayer
+from kzoo.arguments import integer
 from kzoo.layers.conv import channels_of, strided
 
 
@@ -34,10 +35,8 @@ class ZeroPadShortcut(QuickLayer):
 
     def __init__(self, filters: int, stride: int = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if stride < 1:
-            raise ValueError(f"`stride` must be at least 1. Received: stride={stride}.")
-        self.filters = filters
-        self.stride = stride
+        self.filters = integer(filters, "filters", least=1)
+        self.stride = integer(stride, "stride", least=1)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         extra = self.filters - channels_of(input_shape)

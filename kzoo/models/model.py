@@ -2,17 +2,14 @@
 
 import contextlib
 import functools
-import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from kzoo.acceleration.model import AcceleratedModel
 from kzoo.ops import precision
-
-_DEEPEST = 100_000  # calls within each other: Keras takes some ten for each layer in a row
+from kzoo.recursion import deep_recursion
 
 
 def _in_own_precision(name: str) -> Callable[..., Any]:
@@ -49,7 +46,7 @@ class Model(AcceleratedModel):
     _kzoo_is_float64 = False
 
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any) -> None:
-        with _deep_recursion():
+        with deep_recursion():
             super().__init__(inputs, outputs, name=name, **kwargs)
         self._kzoo_is_float64 = any(weight.dtype == "float64" for weight in self.weights)
 
@@ -76,31 +73,3 @@ class Model(AcceleratedModel):
     predict_on_batch = _in_own_precision("predict_on_batch")
     set_weights = _in_own_precision("set_weights")
     load_weights = _in_own_precision("load_weights")
-
-
-class _Recursion:
-    """How many threads are within `_deep_recursion`, and the limit that they found."""
-
-    lock = threading.Lock()
-    threads = 0
-    limit = 0
-
-
-@contextlib.contextmanager
-def _deep_recursion() -> Iterator[None]:
-    """Allows many calls within each other: Keras finds the order of a model's layers by recursion when it is built.
-
-    The limit is the whole process's. The last thread to leave gives back what the first one found.
-    """
-    with _Recursion.lock:
-        if not _Recursion.threads:
-            _Recursion.limit = sys.getrecursionlimit()
-            sys.setrecursionlimit(max(_Recursion.limit, _DEEPEST))
-        _Recursion.threads += 1
-    try:
-        yield
-    finally:
-        with _Recursion.lock:
-            _Recursion.threads -= 1
-            if not _Recursion.threads:
-                sys.setrecursionlimit(_Recursion.limit)

@@ -6,6 +6,7 @@ from typing import Any, Literal, Unpack
 
 import keras
 
+from kzoo.arguments import integer
 from kzoo.blocks import convolution, norm, relu, residual_stage
 from kzoo.choices import Normalization, Order, Shortcut
 from kzoo.initializers import HeNormal
@@ -46,7 +47,8 @@ def resnet(depth: int, **arguments: Unpack[Arguments]) -> keras.Model:
         A functional `keras.Model` from images `(batch, height, width, channels)` to logits `(batch, classes)`.
 
     Raises:
-        ValueError: If an argument is not one of those above, or the weights are not of this model.
+        ValueError: If an argument is not one of those above (the message suggests the nearest), or the weights are not
+            of this model.
 
     Example:
         >>> kzoo.resnet(26, classes=100).output_shape
@@ -57,6 +59,7 @@ def resnet(depth: int, **arguments: Unpack[Arguments]) -> keras.Model:
         - [He et al., 2016](https://arxiv.org/abs/1603.05027), section 4
     """
     check_arguments(arguments)
+    depth = integer(depth, "depth")
     blocks, rest = divmod(depth - 2, 6)
     if rest or blocks < 1:
         raise ValueError(f"`depth` must be 6n + 2. Received: depth={depth}.")
@@ -83,11 +86,10 @@ def wide_resnet(depth: int, width: int, **arguments: Unpack[Arguments]) -> keras
         - [Zagoruyko & Komodakis, 2016](https://arxiv.org/abs/1605.07146), table 1
     """
     check_arguments(arguments)
+    depth, width = integer(depth, "depth"), integer(width, "width", least=1)
     blocks, rest = divmod(depth - 4, 6)
     if rest or blocks < 1:
         raise ValueError(f"`depth` must be 6n + 4. Received: depth={depth}.")
-    if width < 1:
-        raise ValueError(f"`width` must be at least 1. Received: width={width}.")
     arguments.setdefault("name", f"wide_resnet{depth}_{width}")
     arguments.setdefault("order", "preact")
     return _build(blocks, tuple(width * filters for filters in STAGE_FILTERS), **arguments)
@@ -111,8 +113,11 @@ def _build(
     seed: int = 0,
     name: str,
 ) -> keras.Model:
-    _check(input_shape, pooling, classes, include_top)
-    check_seed(seed)
+    input_shape = _checked_shape(input_shape)
+    if pooling not in (None, "avg", "max"):
+        raise ValueError(f"`pooling` must be None, 'avg' or 'max'. Received: pooling={pooling!r}.")
+    classes = integer(classes, "classes", least=1) if include_top else 0
+    seed = check_seed(seed)
     form = {
         "order": order,
         "shortcut": shortcut or ("projection" if order == "preact" else "pad"),
@@ -120,7 +125,7 @@ def _build(
         "dropout": dropout,
         "seed": seed,
     }
-    images = keras.Input(tuple(input_shape), name="image")
+    images = keras.Input(input_shape, name="image")
     x = PixelNormalization(**_grey(input_shape), name="normalization")(images) if include_preprocessing else images
     x = convolution(x, STAGE_FILTERS[0], use_bias=normalization is None, seed=seed, name="stem_conv")  # 32x32x16
     if order != "preact":
@@ -158,18 +163,19 @@ def _optional(blocks: int, include_top: bool, include_preprocessing: bool) -> li
     return groups + ([] if include_preprocessing else ["layers/pixel_normalization"])
 
 
-def _check(input_shape: Sequence[int], pooling: str | None, classes: int, include_top: bool) -> None:
-    if len(input_shape) != 3 or not all(isinstance(size, int) for size in input_shape):
-        raise ValueError(f"`input_shape` must be (height, width, channels). Received: input_shape={input_shape}.")
-    if min(input_shape[:2]) < SMALLEST_INPUT or input_shape[2] < 1:
+def _checked_shape(input_shape: Any) -> tuple[int, int, int]:
+    try:
+        height, width, channels = (integer(size, "input_shape") for size in input_shape)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"`input_shape` must be (height, width, channels). Received: input_shape={input_shape!r}."
+        ) from None
+    if min(height, width) < SMALLEST_INPUT or channels < 1:
         raise ValueError(
             f"`input_shape` must be at least {SMALLEST_INPUT}x{SMALLEST_INPUT} pixels with a channel. "
-            f"Received: input_shape={tuple(input_shape)}."
+            f"Received: input_shape={(height, width, channels)}."
         )
-    if pooling not in (None, "avg", "max"):
-        raise ValueError(f"`pooling` must be None, 'avg' or 'max'. Received: pooling={pooling!r}.")
-    if include_top and classes < 1:
-        raise ValueError(f"`classes` must be at least 1. Received: classes={classes}.")
+    return height, width, channels
 
 
 def _grey(input_shape: Sequence[int]) -> dict[str, Any]:

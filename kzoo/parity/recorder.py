@@ -17,6 +17,7 @@ from kzoo.models import create_model
 from kzoo.parity.recording import Array, Recording, digest
 from kzoo.parity.stopping import scripted_stopping
 from kzoo.parity.tolerances import TOLERANCES
+from kzoo.recursion import deep_recursion
 from kzoo.streams import check_seed
 from kzoo.training import Recipe, set_pixel_statistics
 from kzoo.training.loop import compile_model, training_batches
@@ -182,7 +183,8 @@ def _trained(model: keras.Model, training: _Training, recipe: Recipe) -> Iterato
 
 def _first_pass(model: keras.Model, images: Any, labels: Any) -> dict[str, Array]:
     """Runs one step forward and back: moments of each layer, logits, and gradients from the head to the stem."""
-    probe = keras.Model(model.inputs, [layer.output for layer in model.layers])
+    with deep_recursion():
+        probe = keras.Model(model.inputs, [layer.output for layer in model.layers])
     rectifiers = [layer for layer in model.layers if isinstance(layer, keras.layers.ReLU)]
 
     def forward() -> tuple[Any, Any]:

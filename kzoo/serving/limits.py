@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from kzoo.arguments import integer
+
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
@@ -13,7 +15,7 @@ class Limits:
         pixels: Integer, the largest image to decode, width times height. Defaults to 20 million.
 
     Raises:
-        ValueError: If a limit is below 1.
+        ValueError: If a limit is no integer, or below 1.
     """
 
     body_bytes: int = 16 << 20
@@ -22,5 +24,4 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():
-            if value < 1:
-                raise ValueError(f"`{name}` must be at least 1. Received: {name}={value}.")
+            object.__setattr__(self, name, integer(value, name, least=1))

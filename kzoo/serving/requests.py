@@ -52,7 +52,7 @@ def images_of_v1(payload: Any, image_size: tuple[int, int], limits: Limits) -> P
         files = [_base64(instance["b64"], f"instance {index}") for index, instance in enumerate(bare)]
         return _decoded(files, image_size, limits)
     try:
-        array = np.asarray(bare)
+        array = numbers_of(bare)
     except (ValueError, OverflowError):
         raise BadRequest(f"Every image must be {_shape(image_size)}. Received: lists of different lengths.") from None
     return _checked(array, image_size)
@@ -63,7 +63,7 @@ def images_of_v2(name: str, array: npt.NDArray[Any], image_size: tuple[int, int]
 
     Args:
         name: String, `image` or `image_bytes`.
-        array: uint8 images, or an object array of files, each as bytes or as base64 text.
+        array: Images of integers, or an object array of files, each as bytes or as base64 text.
         image_size: As for `images_of_v1`.
         limits: As for `images_of_v1`.
 
@@ -75,8 +75,6 @@ def images_of_v2(name: str, array: npt.NDArray[Any], image_size: tuple[int, int]
     """
     _check_batch(len(array) if array.ndim else 0, limits)
     if name == "image":
-        if array.dtype != np.uint8:
-            raise BadRequest(f'Input "image" must have datatype UINT8. Received: {array.dtype}.')
         return _checked(array, image_size)
     if name != "image_bytes":
         raise BadRequest(f'The input must be named "image" or "image_bytes". Received: {_short(name)}.')
@@ -84,6 +82,19 @@ def images_of_v2(name: str, array: npt.NDArray[Any], image_size: tuple[int, int]
         raise BadRequest(f'Input "image_bytes" must have shape [batch]. Received: {list(array.shape)}.')
     files = [item if isinstance(item, bytes) else _base64(item, f"item {index}") for index, item in enumerate(array)]
     return _decoded(files, image_size, limits)
+
+
+def numbers_of(lists: Any) -> npt.NDArray[Any]:
+    """Returns nested lists of JSON as an array of the type that their numbers have; one truth value makes it boolean.
+
+    Raises:
+        ValueError: If the lists are of different lengths.
+        OverflowError: If a number is beyond all types.
+    """
+    array = np.asarray(lists)
+    if array.dtype.kind in "iuf" and bool in set(map(type, np.asarray(lists, object).ravel().tolist())):
+        return array.astype(bool)
+    return array
 
 
 def _bare(instance: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kzoo.export.class_names import read_class_names
 from kzoo.export.signatures import CARD, CLASSES, FILES, OUTPUTS
 
 Outputs = dict[str, npt.NDArray[Any]]
@@ -50,6 +51,7 @@ def load_export(directory: str | os.PathLike[str]) -> ExportedModel:
     Raises:
         FileNotFoundError: If there is no such export.
         ImportError: If neither runtime is installed.
+        ValueError: If the export does not name as many classes as the model has.
     """
     path = _version(Path(directory))
     card = json.loads((path / CARD).read_text())
@@ -60,8 +62,8 @@ def load_export(directory: str | os.PathLike[str]) -> ExportedModel:
         raise ImportError(f"{path} needs OpenVINO, which is not installed. Install 'kzoo[openvino]'.")
     predict = _LOADERS[runtime](path)
     height, width = card["image_size"]
-    predict(np.zeros((1, height, width, 3), np.uint8))
-    names = tuple((path / CLASSES).read_text().splitlines())
+    outputs = predict(np.zeros((1, height, width, 3), np.uint8))
+    names = read_class_names(path / CLASSES, outputs["logits"].shape[-1])
     return ExportedModel(card["name"], str(card["version"]), names, (height, width), runtime, predict)
 
 

@@ -11,11 +11,12 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from kzoo.arguments import integer
 from kzoo.export.signatures import OUTPUTS
 from kzoo.serving.guard import Guard
 from kzoo.serving.limits import Limits
 from kzoo.serving.page import CONTENT_SECURITY_POLICY, page
-from kzoo.serving.requests import BadRequest, images_of_v1, images_of_v2
+from kzoo.serving.requests import BadRequest, images_of_v1, images_of_v2, numbers_of
 from kzoo.serving.runtime import ExportedModel, load_export
 
 _GRACE_SECONDS = 20
@@ -47,6 +48,7 @@ def serve(
         OSError: If the address is none of this machine's, or the port is taken.
         ValueError: If the port is none.
     """
+    port = integer(port, "port")
     if not 1 <= port <= 65_535:
         raise ValueError(f"`port` must be between 1 and 65535. Received: port={port}.")
     _check_free(host, port)
@@ -166,8 +168,15 @@ def _kserve_model(kserve: Any, model: ExportedModel, limits: Limits) -> Any:
 
 
 def _array(tensor: Any) -> Any:
+    """Returns a tensor of a request; kserve would make numbers of JSON fit the datatype, 1.5 to 1."""
     try:
+        if tensor.name == "image" and tensor.datatype != "UINT8":
+            raise BadRequest(f'Input "image" must have datatype UINT8. Received: {tensor.datatype}.')
+        if tensor.datatype == "UINT8" and isinstance(tensor.data, list):
+            return numbers_of(tensor.data).reshape(tensor.shape)
         return tensor.as_numpy()
+    except BadRequest:
+        raise
     except Exception as error:  # kserve lets through whatever its parsing raises
         message = f"Input {tensor.name!r} must hold what its datatype and shape say. Received: {error}."
         raise BadRequest(message) from error

@@ -34,6 +34,7 @@ def fit(
     seed: int = 0,
     run_dir: str | os.PathLike[str] | None = None,
     verbose: Any = "auto",
+    from_logits: bool | None = None,
 ) -> Run:
     """Compiles and trains a classifier, evaluates it once on the test split, and records the run.
 
@@ -41,7 +42,7 @@ def fit(
     weights of the best epoch (the last one better than all before by `min_delta`); without, with those of the last.
 
     Args:
-        model: A `keras.Model` from images in [0, 255] to logits, or to probabilities by a softmax.
+        model: A `keras.Model` from images in [0, 255] to logits or probabilities.
         dataset: A `Dataset` of as many classes.
         recipe: A `Recipe` or the name of one. Defaults to `"default"`.
         callbacks: Further Keras callbacks. Defaults to `()`.
@@ -49,12 +50,15 @@ def fit(
         run_dir: Path of the run directory, new or empty. Defaults to `runs/<model>-<data>-<backend>-seed<seed>`, with a
             number appended if that is taken.
         verbose: As for `keras.Model.fit`. Defaults to `"auto"`, a progress bar.
+        from_logits: Boolean, whether the model gives logits. Defaults to `None`, to see it by what the model answers to
+            a few images, as `kzoo.evaluate` does.
 
     Returns:
         The `Run`.
 
     Raises:
-        ValueError: If model, dataset and recipe do not go together, or an `EarlyStopping` watches what is not measured.
+        ValueError: If model, dataset and recipe do not go together, the model's answers contradict `from_logits`, or an
+            `EarlyStopping` watches what is not measured.
         FileExistsError: If `run_dir` has content.
 
     Example:
@@ -64,6 +68,7 @@ def fit(
     recipe = named_recipe(recipe) if isinstance(recipe, str) else recipe
     _check(model, dataset, recipe)
     require_matplotlib()
+    from_logits = gives_logits(model, dataset.image_shape, from_logits)
     run_dir = run_dir or new_run_directory(f"{model.name}-{dataset.name}-{keras.backend.backend()}-seed{seed}")
     train = training_batches(dataset, recipe, seed)
     clock = _Clock(train)
@@ -72,7 +77,7 @@ def fit(
     _check_stopping([*stopping, *given], recipe.epochs)
 
     run = Run.create(run_dir, _config(model, dataset, recipe, seed))
-    compile_model(model, recipe, train.batches_per_epoch)
+    compile_model(model, recipe, train.batches_per_epoch, from_logits=from_logits)
     recorder = _Recorder(run, clock, schedule_for(recipe, train.batches_per_epoch).rates)
     started = time.perf_counter()
     every = CallbackList(
@@ -88,7 +93,7 @@ def fit(
     model.fit(train, validation_data=validation, epochs=recipe.epochs, shuffle=False, verbose=verbose, callbacks=every)
     train_seconds = time.perf_counter() - started
     watched = model.evaluate(validation, verbose=0, return_dict=True)
-    _finish(run, model, dataset, recorder, stopping, watched, train_seconds, seed)
+    _finish(run, model, dataset, recorder, stopping, watched, train_seconds, seed, from_logits)
     return run
 
 
@@ -108,9 +113,10 @@ def training_batches(dataset: Dataset, recipe: Recipe, seed: int) -> Batches:
     )
 
 
-def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:
+def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int, *, from_logits: bool | None = None) -> None:
     """Compiles a classifier with the optimizer and the loss of a recipe."""
-    loss = keras.losses.CategoricalCrossentropy(from_logits=gives_logits(model), label_smoothing=recipe.label_smoothing)
+    from_logits = gives_logits(model) if from_logits is None else from_logits
+    loss = keras.losses.CategoricalCrossentropy(from_logits=from_logits, label_smoothing=recipe.label_smoothing)
     model.compile(optimizer=optimizer_for(recipe, steps_per_epoch), loss=loss, metrics=["accuracy"])
 
 
@@ -230,12 +236,13 @@ def _finish(
     watched: Mapping[str, float],
     train_seconds: float,
     seed: int,
+    from_logits: bool,
 ) -> None:
     from kzoo.weights import save_weights
 
     save_weights(model, run.weights_path)
     plot_history(recorder.rows, run.directory / "history.png", title=f"{model.name} on {dataset.name}")
-    test = evaluate(model, dataset.test.images, dataset.test.labels)
+    test = evaluate(model, dataset.test.images, dataset.test.labels, from_logits=from_logits)
     best = stopping[0].best_epoch + 1 if stopping else len(recorder.rows)
     write_json(
         run.directory / "metrics.json",

@@ -34,7 +34,8 @@ def predict_files(run: Run, files: Sequence[str | os.PathLike[str]], top: int = 
 
     Raises:
         FileNotFoundError: If a file does not exist.
-        ValueError: If a file is not a readable image, or `top` is below 1.
+        ValueError: If a file is not a readable image, the model predicts NaN for it, `top` is below 1, or the run does
+            not name as many classes as its model has.
     """
     if top < 1:
         raise ValueError(f"`top` must be at least 1. Received: top={top}.")
@@ -45,8 +46,12 @@ def predict_files(run: Run, files: Sequence[str | os.PathLike[str]], top: int = 
     images = np.stack([decode_image(Path(file).read_bytes(), os.fspath(file), (height, width)) for file in files])
     probabilities = np.exp(log_probabilities(model, images))
     names = run.class_names
+    if len(names) != probabilities.shape[1]:
+        raise ValueError(f"{run} must name {probabilities.shape[1]} classes. Received: {len(names)} names.")
     predictions = []
     for file, values in zip(files, probabilities, strict=True):
+        if np.isnan(values).any():
+            raise ValueError(f"The model must predict numbers. Received: NaN for {os.fspath(file)}.")
         best = np.argsort(-values, kind="stable")[:top]
         predictions.append(
             Prediction(os.fspath(file), tuple(names[i] for i in best), tuple(float(values[i]) for i in best))

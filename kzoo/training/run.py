@@ -13,6 +13,7 @@ from kzoo import environment
 from kzoo.acceleration.registry import acceleration_report
 from kzoo.data import Dataset, load_dataset
 from kzoo.ops import precision
+from kzoo.recursion import deep_recursion
 
 _OF_CONFIG = (
     "model.name",
@@ -130,7 +131,7 @@ class Run:
         from kzoo.weights import load_weights
 
         config = self.config
-        with precision(config["recipe"]["precision"]):
+        with precision(config["recipe"]["precision"]), deep_recursion():
             model = keras.models.model_from_json(json.dumps(config["model"]["architecture"]))
             load_weights(model, self.weights_path)
         return model

@@ -18,8 +18,15 @@ _DIGITS = 16  # of the SHA-256 of a converted file, in its name
 
 
 def weights_folder() -> Path:
-    """Returns the folder of fetched weights, `$KZOO_HOME/weights` or `~/.kzoo/weights`; it need not exist."""
-    return Path(os.environ.get("KZOO_HOME") or "~/.kzoo").expanduser() / "weights"
+    """Returns the folder of fetched weights, `$KZOO_HOME/weights` or `~/.kzoo/weights`; it need not exist.
+
+    Raises:
+        FileNotFoundError: If it lies in a home folder, and there is none.
+    """
+    try:
+        return Path(os.environ.get("KZOO_HOME") or "~/.kzoo").expanduser() / "weights"
+    except RuntimeError as error:
+        raise FileNotFoundError(f"KZOO_HOME must be set where there is no home folder. Received: {error}") from error
 
 
 def cached_weights(entry: WeightsEntry) -> Path | None:
@@ -30,10 +37,14 @@ def cached_weights(entry: WeightsEntry) -> Path | None:
     """
     if entry.url is None:
         return _verified(_PRETRAINED / entry.file, entry.sha256)
+    try:
+        folder = weights_folder()
+    except FileNotFoundError:
+        return None
     if entry.layout is None:
-        path = weights_folder() / entry.file
+        path = folder / entry.file
         return _verified(path, entry.sha256) if path.exists() else None
-    for path in sorted(weights_folder().glob(f"{entry.name}-{'?' * _DIGITS}.weights.h5")):
+    for path in sorted(folder.glob(f"{entry.name}-{'?' * _DIGITS}.weights.h5")):
         return _verified(path, path.name.removesuffix(".weights.h5")[-_DIGITS:])
     return None
 

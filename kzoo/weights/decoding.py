@@ -1,55 +1,62 @@
-"""From logits to names."""
+"""From predictions to names."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from kzoo.weights.registry import list_weights, weights_info
+from kzoo.arguments import integer
+from kzoo.evaluation import are_logits, as_logits, log_softmax
+from kzoo.weights.registry import weights_info
 
 
 def decode_predictions(
-    logits: Any, top: int = 5, *, class_names: Sequence[str] | str | None = None
+    predictions: Any,
+    top: int = 5,
+    *,
+    class_names: Sequence[str] | str | None = None,
+    from_logits: bool | None = None,
 ) -> list[list[tuple[str, float]]]:
-    """Names the likeliest classes of each image.
+    """Names the likeliest classes of each image; of equally likely ones the first comes first.
 
     Args:
-        logits: Array of shape `(images, classes)`, what a model without a last activation predicts.
+        predictions: Array of shape `(images, classes)`, the logits or probabilities that a model predicts.
         top: Integer, how many classes to name, or all if there are fewer. Defaults to `5`.
-        class_names: One name a class, or the name of registered weights. Defaults to the names that the registered
-            weights of as many classes have.
+        class_names: One name a class, or the name of the registered weights that the model has. It must be given: how
+            many numbers there are does not tell what they are of.
+        from_logits: Boolean, whether these are logits. Defaults to `None`, to see it by the numbers: probabilities are
+            never negative and add up to 1, everything else is logits.
 
     Returns:
         For each image a list of `(class name, probability)`, the likeliest first.
 
     Raises:
-        ValueError: If the logits are not of that shape or not finite, `top` is below 1, or there are no such names.
+        ValueError: If the predictions are not of that shape or not finite, `top` is below 1, there are no such names,
+            or the numbers contradict `from_logits`.
 
     Example:
-        >>> kzoo.decode_predictions(kzoo.resnet20(weights="akamaster_resnet20").predict(images), top=1)
+        >>> model = kzoo.resnet20(weights="akamaster_resnet20")
+        >>> kzoo.decode_predictions(model.predict(images), top=1, class_names="akamaster_resnet20")
         [[('cat', 0.97...)]]
     """
-    logits = np.asarray(logits, np.float64)
-    if logits.ndim != 2 or logits.shape[1] == 0 or not np.isfinite(logits).all():
-        raise ValueError(f"`logits` must be finite, of shape (images, classes). Received: shape={logits.shape}.")
-    if top < 1:
-        raise ValueError(f"`top` must be at least 1. Received: top={top}.")
-    names = _names(logits.shape[1], class_names)
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
-    best = np.argsort(-logits, axis=1, kind="stable")[:, :top]
-    return [[(names[i], float(row[i])) for i in order] for row, order in zip(probabilities, best, strict=True)]
+    predictions = np.asarray(predictions, np.float64)
+    if predictions.ndim != 2 or predictions.shape[1] == 0 or not np.isfinite(predictions).all():
+        raise ValueError(
+            f"`predictions` must be finite, of shape (images, classes). Received: shape={predictions.shape}."
+        )
+    top = integer(top, "top", least=1)
+    names = _names(predictions.shape[1], class_names)
+    log_p = log_softmax(as_logits(predictions, are_logits(predictions, from_logits)))
+    best = np.argsort(-log_p, axis=1, kind="stable")[:, :top]
+    return [[(names[i], float(row[i])) for i in order] for row, order in zip(np.exp(log_p), best, strict=True)]
 
 
 def _names(classes: int, given: Sequence[str] | str | None) -> tuple[str, ...]:
     if given is None:
-        known = {entry.class_names for entry in map(weights_info, list_weights()) if entry.classes == classes}
-        if len(known) != 1:
-            raise ValueError(
-                f"`class_names` must be given for {classes} classes: there are {len(known)} sets of names for so many "
-                "among the registered weights. Received: class_names=None."
-            )
-        return known.pop()
+        raise ValueError(
+            f"`class_names` must be the names of the {classes} classes, or the name of the registered weights that the "
+            "model has, such as 'akamaster_resnet20'. Received: class_names=None."
+        )
     names = weights_info(given).class_names if isinstance(given, str) else tuple(given)
     if len(names) != classes:
         raise ValueError(f"`class_names` must be {classes}, one a class. Received: {len(names)}.")

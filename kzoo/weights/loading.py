@@ -29,13 +29,16 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str], *, optional: 
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no weights file, is damaged, or not of this architecture. The message names the tensor.
+        ValueError: If it is no weights file, is damaged, not of this architecture, or holds a variance below 0 or a
+            deviation of the input of 0 or less. The message names the tensor.
     """
     path = _checked_path(path)
     with _snapshot(model) as copy:
         content = _content(path, 4 * copy.stat().st_size + _SPARE_BYTES)  # with an optimizer's state
         try:
-            tensors = read_file(content, structure_of(copy).slots, {*optional, "optimizer"})
+            structure = structure_of(copy)
+            tensors = read_file(content, structure.slots, {*optional, "optimizer"})
+            _check_statistics(model, structure, tensors)
         except ValueError as error:
             raise ValueError(f"{path} does not hold weights of {model.name!r}: {error}.") from error
         with h5py.File(copy, "r+") as file:
@@ -63,6 +66,21 @@ def save_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
         structure = structure_of(copy)
         with h5py.File(copy, "r") as file:
             replace_file(path, structure.groups, {key: file[key][()] for key in structure.slots})
+
+
+def _check_statistics(model: keras.Model, structure: Structure, tensors: Tensors) -> None:
+    """Raises `ValueError` for what a normalization divides by and cannot: its results would not be numbers."""
+    names: dict[str, list[str]] = {}  # layer -> its variables, in the order in which Keras writes them
+    for variable in model.variables:
+        layer, _, name = str(variable.path).rpartition("/")
+        names.setdefault(layer.rpartition("/")[2], []).append(name)
+    for key, value in tensors.items():
+        of_layer, index = names.get(structure.slots[key].layer, []), key.rpartition("/")[2]
+        name = of_layer[int(index)] if index.isdigit() and int(index) < len(of_layer) else ""
+        is_deviation = name == "std" and "/pixel_normalization" in f"/{key}"
+        if (name in ("moving_variance", "variance") and (value < 0).any()) or (is_deviation and (value <= 0).any()):
+            what = "deviations, above 0" if is_deviation else "variances, 0 or larger"
+            raise ValueError(f"{key} (of {structure.slots[key].layer!r}) must hold {what}. Received: {value.min()}")
 
 
 def structure_of_model(model: keras.Model) -> Structure:

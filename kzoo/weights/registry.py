@@ -144,11 +144,11 @@ def weights_info(name: str) -> WeightsEntry:
 
 
 def registered(weights: str | os.PathLike[str]) -> WeightsEntry | None:
-    """Returns the entry if `weights` is a name, or `None` if it is a path.
+    """Returns the entry if `weights` is a name, as a string or as a path, or `None` if it is the path of a file.
 
     Raises:
         ValueError: If it is a name that is not registered.
     """
-    path = Path(weights)
-    is_path = not isinstance(weights, str) or path.name != weights or weights.endswith(".h5") or path.exists()
-    return None if is_path and weights not in _REGISTRY else weights_info(str(weights))
+    name, path = os.fspath(weights), Path(weights)
+    is_file = path.name != name or name.endswith(".h5") or path.exists()
+    return None if is_file and name not in _REGISTRY else weights_info(name)

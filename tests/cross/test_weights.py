@@ -63,7 +63,7 @@ answer = runpy.run_path(readers)["READERS"][format_name](directory)[2]
 with np.load(test) as file:
     images, labels = file["images"], file["labels"]
 starts = range(0, len(images), 500)
-classes = np.concatenate([answer("serving_default", images[i : i + 500]).argmax(axis=1) for i in starts])
+classes = np.concatenate([answer("serving_default", images[i : i + 500])["logits"].argmax(axis=1) for i in starts])
 print((classes == labels).mean())
 """
 

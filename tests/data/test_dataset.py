@@ -21,8 +21,9 @@ def dataset_of(train: Split, **changes: object) -> Dataset:
         (np.zeros((2, 4, 4, 3), np.float32), np.zeros(2, np.int64), r"`images` must be uint8 .* dtype=float32"),
         (np.zeros((2, 4, 4), np.uint8), np.zeros(2, np.int64), r"`images` must be .* shape=\(2, 4, 4\)"),
         (np.zeros((2, 4, 4, 1), np.uint8), np.zeros(2, np.int64), r"`images` must be .* shape=\(2, 4, 4, 1\)"),
-        (np.zeros((2, 4, 4, 3), np.uint8), np.zeros(2, np.int32), r"`labels` must be int64 .* dtype=int32"),
-        (np.zeros((2, 4, 4, 3), np.uint8), np.zeros((2, 1), np.int64), r"`labels` must be .* shape=\(2, 1\)"),
+        (np.zeros((2, 4, 4, 3), np.uint8), np.zeros(2), r"`labels` must be integers .* dtype=float64"),
+        (np.zeros((2, 4, 4, 3), np.uint8), np.eye(2, dtype=int), r"`labels` must be .* shape=\(2, 2\)"),
+        ([[1, [2]], [3]], [0, 0], "`images` must be an array. Received: "),
         (np.zeros((2, 4, 4, 3), np.uint8), np.zeros(3, np.int64), "same length. Received: 2 images and 3 labels"),
         (np.zeros((0, 4, 4, 3), np.uint8), np.zeros(0, np.int64), "`images` must not be empty"),
         (np.zeros((2, 4, 4, 3), np.uint8), np.array([0, -1]), "`labels` must be 0 or larger. Received: -1"),
@@ -33,13 +34,27 @@ def test_split_rejects_what_are_no_labelled_images(images, labels, message):
         Split(images, labels)
 
 
+@pytest.mark.parametrize("labels", [[0, 1], np.uint8([[0], [1]]), np.array([0, 1], np.int32)])
+def test_split_takes_labels_of_any_integers(labels):
+    split = Split(np.zeros((2, 4, 4, 3), np.uint8), labels)
+    assert split.labels.dtype == np.int64
+    assert split.labels.tolist() == [0, 1]
+
+
+def test_dataset_takes_a_list_of_names_and_splits_alone():
+    split = split_of([0, 1])
+    assert dataset_of(split, class_names=["cat", "dog"]).class_names == ("cat", "dog")
+    with pytest.raises(ValueError, match="`test` must be a kzoo.Split. Received: tuple."):
+        dataset_of(split, test=(split.images, split.labels))
+
+
 def test_split_has_a_length():
     assert len(split_of([0, 1, 1])) == 3
 
 
-@pytest.mark.parametrize("class_names", [(), ("cat", ""), ("cat", "cat")])
+@pytest.mark.parametrize("class_names", [(), ("cat", ""), ("cat", "cat"), "ab", (0, 1)])
 def test_dataset_rejects_class_names_that_do_not_tell_classes_apart(class_names):
-    with pytest.raises(ValueError, match="`class_names` must be different and not empty"):
+    with pytest.raises(ValueError, match="`class_names` must be different strings, not empty"):
         dataset_of(split_of([0, 1]), class_names=class_names)
 
 

@@ -5,7 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from kzoo.data import load_dataset
+from kzoo.data import Split, load_dataset, sources
+from kzoo.data.dataset import Parts
+from kzoo.data.originals import ORIGINALS
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +69,60 @@ def test_flip_overrides_what_the_dataset_says(flip):
     assert load_dataset(flip=flip).flip is flip
 
 
-@pytest.mark.parametrize(("name", "flip"), [("pets", True), ("svhn_cropped", False)])
-def test_flip_depends_on_the_dataset(tmp_path, tree, name, flip):
-    for file, data in tree.items():
-        path = tmp_path / name / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    assert load_dataset(tmp_path / name).flip is flip
+def test_own_images_are_mirrored_only_where_asked_for(place, tree):
+    path = place(tree)
+    assert load_dataset(path).flip is False
+    assert load_dataset(path, flip=True).flip is True
+    assert load_dataset(path).summary()["flip"] is False
+
+
+@pytest.mark.parametrize(("name", "flip"), [("cifar10", True), ("cifar100", True), ("svhn_cropped", False)])
+def test_published_datasets_say_whether_they_may_be_mirrored(name, flip):
+    assert ORIGINALS[name].flip is flip
+
+
+@pytest.mark.parametrize(("name", "flip"), [("mnist", False), ("gtsrb", False), ("cifar10", True)])
+def test_prepared_datasets_are_mirrored_where_that_is_known_to_be_right(name, flip, tmp_path, monkeypatch):
+    split = Split(np.zeros((4, 2, 2, 3), np.uint8), [0, 0, 1, 1])
+    (tmp_path / name / "1.0.0").mkdir(parents=True)
+    (tmp_path / name / "1.0.0" / "dataset_info.json").touch()
+    monkeypatch.setattr(sources, "read_prepared", lambda path, size: Parts(name, ("a", "b"), split, split, split))
+    assert load_dataset(name, data_dir=tmp_path).flip is flip
+    assert load_dataset(tmp_path / name / "1.0.0").flip is flip
+
+
+@pytest.mark.parametrize("size", [8, np.int64(8), [8, 8], (np.int32(8), 8)])
+def test_image_size_may_be_a_number(size):
+    dataset = load_dataset(image_size=size)
+    assert dataset.image_shape == (8, 8, 3)
+    assert json.loads(json.dumps(dataset.source))["image_size"] == [8, 8]
+
+
+@pytest.mark.parametrize("size", [0, 8.0, True, (8,), (8, 8, 3), "8"])
+def test_image_size_that_is_none_is_told(size):
+    with pytest.raises(ValueError, match="`image_size` must be .*, or an integer for a square. Received: image_size="):
+        load_dataset(image_size=size)
+
+
+@pytest.fixture
+def homeless(monkeypatch):
+    """A process of a user that nobody knows, without HOME."""
+
+    def unknown(uid):
+        raise KeyError(uid)
+
+    for name in ("HOME", "TFDS_DATA_DIR", "KZOO_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+
+
+def test_no_home_is_needed_where_none_is_used(homeless, place, tree, monkeypatch):
+    path = place(tree)
+    monkeypatch.chdir(path.parent)
+    for name in ("digits", path, str(path), path.name):
+        load_dataset(name, image_size=8)
+    with pytest.raises(FileNotFoundError, match="`data_dir` must be given, or TFDS_DATA_DIR set"):
+        load_dataset("cifar10")
 
 
 @pytest.mark.parametrize("name", ["digits", "pets"])

@@ -201,16 +201,30 @@ def test_fold_says_what_it_takes():
     class Subclassed(keras.Model):
         pass
 
-    with pytest.raises(ValueError, match="`model` must be functional or sequential. Received: Subclassed."):
-        kzoo.fold_batch_norm(Subclassed())
+    with pytest.raises(ValueError, match="must be functional or sequential. Received: 'mine', a Subclassed."):
+        kzoo.fold_batch_norm(Subclassed(name="mine"))
     inputs = keras.Input((3, 8, 8))
     model = keras.Model(inputs, keras.layers.BatchNormalization(axis=1, name="norm")(inputs))
     with pytest.raises(ValueError, match="must act on the last axis. Received: 'norm', axis=1."):
         kzoo.fold_batch_norm(model)
+
+
+def test_models_inside_are_folded():
+    inner = kzoo.resnet(8, input_shape=(8, 8, 3), name="inside", order="preact", seed=3)
     inputs = keras.Input((8, 8, 3))
-    nested = keras.Model(inputs, kzoo.resnet(8, input_shape=(8, 8, 3), name="inside")(inputs))
-    with pytest.raises(ValueError, match="must not have models inside of it. Received: 'inside'."):
-        kzoo.fold_batch_norm(nested)
+    x = keras.Sequential([inner, keras.layers.Dense(8), keras.layers.BatchNormalization()], name="chain")(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(2)(x) + 1.0)
+    for weight in model.weights:
+        if weight.path.endswith("/moving_variance"):
+            weight.assign(weight + 0.5)
+    folded = kzoo.fold_batch_norm(model)
+    images = np.random.RandomState(0).randint(0, 256, (3, 8, 8, 3))
+    np.testing.assert_allclose(
+        folded.predict(images, verbose=0), model.predict(images, verbose=0), rtol=1e-4, atol=1e-4
+    )
+    kinds = {type(layer) for layer in folded.get_layer("chain").get_layer("inside").layers}
+    assert kzoo.Conv2DReLU in kinds
+    assert kzoo.BatchNorm not in kinds
 
 
 def test_scale_shift_is_rebuilt_from_its_config():

@@ -44,7 +44,7 @@ def test_format_answers_for_any_batch(written, batch, model, digits):
     images = digits.test.images[:batch]
     expected = keras.ops.convert_to_numpy(model(images, training=False))
     answer = READERS[written.format](str(written.directory))[2]
-    assert np.abs(answer("serving_default", images) - expected).max() <= 1e-5 * np.abs(expected).max()
+    assert np.abs(answer("serving_default", images)["logits"] - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
 ASK_OPENVINO = """
@@ -78,3 +78,20 @@ def test_openvino_reads_the_saved_model_without_tensorflow(exported, model, digi
         assert set(logits) == {"1", "7", "64"}
         for batch, answer in logits.items():
             assert np.abs(answer - expected[: int(batch)]).max() <= 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("name", ["saved_model", *sorted(NEEDS)])
+def test_probabilities_that_underflow_are_exported(name, digits, tmp_path, monkeypatch):
+    if missing := [module for module in NEEDS.get(name, ("tensorflow",)) if importlib.util.find_spec(module) is None]:
+        pytest.skip(f"needs {' and '.join(missing)}: run by the serving-cpu environment")
+    logits = kzoo.resnet(8, input_shape=digits.image_shape)
+    scaled = keras.layers.Rescaling(100.0)(logits.output)
+    model = kzoo.Model(logits.input, keras.layers.Reshape((10,))(keras.ops.softmax(scaled)), name="certain")
+    images = digits.test.images[:7]
+    expected = keras.ops.convert_to_numpy(model(images, training=False))
+    assert (expected == 0).any()
+    exported = kzoo.export_model(model, tmp_path, format=name, images=images)
+    monkeypatch.setitem(sys.modules, "keras", keras)  # which the reader of SavedModels takes away
+    answers = READERS[name](str(exported.directory))[2]("serving_default", images)
+    np.testing.assert_allclose(answers["probabilities"], expected, atol=1e-4)
+    assert np.isfinite(answers["logits"]).all()

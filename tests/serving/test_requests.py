@@ -106,7 +106,8 @@ def test_v1_says_what_is_wrong(payload, message):
     [
         ("image", np.uint8(1), "A request must hold 1 to 3 images. Received: 0."),
         ("image", pixels(4), "A request must hold 1 to 3 images. Received: 4."),
-        ("image", pixels(1).astype(np.float32), 'Input "image" must have datatype UINT8. Received: float32.'),
+        ("image", pixels(1).astype(np.float32), "Pixels must be integers in [0, 255]. Received: float32 values."),
+        ("image", pixels(1).astype(np.int64) + 256, "Pixels must be integers in [0, 255]. Received: 2"),
         ("image", pixels(1)[..., 0], "Every image must be 8x6x3 (height x width x channels). Received: [8, 6]."),
         ("pixels", pixels(1), 'The input must be named "image" or "image_bytes". Received: \'pixels\'.'),
         ("image_bytes", pixels(1), 'Input "image_bytes" must have shape [batch]. Received: [1, 8, 6, 3].'),
@@ -117,6 +118,13 @@ def test_v1_says_what_is_wrong(payload, message):
 def test_v2_says_what_is_wrong(name, array, message):
     with pytest.raises(BadRequest, match=re.escape(message)):
         images_of_v2(name, np.asarray(array), SIZE, LIMITS)
+
+
+def test_one_truth_value_among_numbers_is_told():
+    image = pixels(1).astype(int).tolist()
+    image[0][0][0][1] = True
+    with pytest.raises(BadRequest, match=re.escape("Pixels must be integers in [0, 255]. Received: bool values.")):
+        images_of_v1({"instances": image}, SIZE, LIMITS)
 
 
 @pytest.mark.parametrize("name", ["body_bytes", "batch", "pixels"])

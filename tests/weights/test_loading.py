@@ -273,10 +273,28 @@ def padded(path):
         file.truncate(1 << 24)
 
 
+VARIANCE, DEVIATION = "layers/batch_norm_1/vars/3", "layers/pixel_normalization/vars/1"
+
+
+def negative_variance(path):
+    variance = value_of(path, VARIANCE)
+    variance[2] = -0.5
+    replace(path, variance, VARIANCE)
+
+
+def no_deviation(path):
+    replace(path, np.float32([0.2, 0, 0.2]), DEVIATION)
+
+
 @pytest.mark.parametrize(
     ("mistake", "message"),
     [
         (missing, f"{NAMED} is missing"),
+        (
+            negative_variance,
+            rf"{VARIANCE} \(of 'stage1_block1_norm1'\) must hold variances, 0 or larger. Received: -0.5",
+        ),
+        (no_deviation, rf"{DEVIATION} \(of 'normalization'\) must hold deviations, above 0. Received: 0.0"),
         (extra, "layers/conv2d_2/vars/1 is left over: the model has no such tensor"),
         (transposed, r"conv2d_3/vars/0 .*must have shape \(3, 3, 16, 32\). Received: \(3, 3, 32, 16\)"),
         (nan, NAMED + r" must hold finite numbers .*Received: nan at \[1, 2, 3, 4\]"),
@@ -311,6 +329,15 @@ def test_mistake_in_a_file_is_named_and_nothing_is_assigned(file, mistake, messa
     with pytest.raises(ValueError, match=message):
         kzoo.load_weights(model, file)
     assert same(model, small())
+
+
+def test_negative_variance_of_a_layer_of_keras_is_named(tmp_path):
+    model = foreign()
+    variance = next(weight for weight in model.weights if weight.path.endswith("/moving_variance"))
+    variance.assign(-keras.ops.ones_like(variance))
+    kzoo.save_weights(model, tmp_path / "m.weights.h5")
+    with pytest.raises(ValueError, match=r"of 'batch_normalization.*must hold variances, 0 or larger. Received: -1.0"):
+        kzoo.load_weights(foreign(), tmp_path / "m.weights.h5")
 
 
 class Malice:

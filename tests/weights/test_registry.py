@@ -18,7 +18,7 @@ from kzoo import download
 from kzoo.cli.app import app
 from kzoo.data.published import CIFAR10_CLASSES
 from kzoo.download import DownloadError
-from kzoo.weights import cache, registry
+from kzoo.weights import cache, registered, registry
 
 CHECKPOINT = "resnet20-12fca82f.th"
 NATIVE = "tiny"  # registered by the fixture of that name
@@ -333,32 +333,74 @@ def test_command_line_fetches_and_adds_weights(tiny, home, tmp_path):
     assert info["sha256_known"] == "whole"
 
 
+@pytest.mark.parametrize("form", [str, Path])
+def test_a_name_is_a_name_in_any_form(tiny, form, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert registered(form("tiny")).name == "tiny"
+    assert registered(form("some/tiny")) is None
+    assert registered(form("tiny.weights.h5")) is None
+    with pytest.raises(ValueError, match="Did you mean 'tiny'"):
+        registered(form("tinny"))
+    Path("tinny").touch()
+    assert registered(form("tinny")) is None
+
+
+def test_saved_model_is_evaluated_by_the_name_of_its_weights(monkeypatch):
+    given = []
+    monkeypatch.setattr(
+        "kzoo.experiment.create_model", lambda name, **form: given.append(form["weights"]) or kzoo.resnet(8)
+    )
+    kzoo.evaluate_saved(model="resnet20", weights="akamaster_resnet20", dataset=kzoo.load_dataset("digits"))
+    assert given == ["akamaster_resnet20"]
+
+
+def test_no_home_is_needed_to_tell_what_is_there(monkeypatch):
+    def unknown(uid):
+        raise KeyError(uid)
+
+    for name in ("HOME", "KZOO_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    entry = kzoo.weights_info("akamaster_resnet20")
+    assert kzoo.cached_weights(entry) is None
+    with pytest.raises(FileNotFoundError, match="KZOO_HOME must be set where there is no home folder"):
+        cache.weights_folder()
+
+
 def test_predictions_are_decoded_by_the_names_of_the_weights(tiny):
     logits = np.log([[0.1, 0.7, 0.2], [0.5, 0.25, 0.25]])
-    first, second = kzoo.decode_predictions(logits, top=2)
+    first, second = kzoo.decode_predictions(logits, top=2, class_names="tiny")
     assert [name for name, _ in first] == ["dog", "eel"]
     np.testing.assert_allclose([probability for _, probability in first], [0.7, 0.2])
     assert [name for name, _ in second] == ["cat", "dog"]
-    assert kzoo.decode_predictions(logits, class_names="tiny")[0][0][0] == "dog"
     assert [name for name, _ in kzoo.decode_predictions(logits, class_names=["a", "b", "c"])[1]] == ["a", "b", "c"]
 
 
-def test_cifar10_logits_are_decoded_by_default():
-    decoded = kzoo.decode_predictions(np.eye(10) * 9)
+def test_cifar10_logits_are_decoded_by_the_names_of_their_weights():
+    decoded = kzoo.decode_predictions(np.eye(10) * 9, np.int64(5), class_names="akamaster_resnet20")
     assert [row[0][0] for row in decoded] == list(CIFAR10_CLASSES)
     assert [len(row) for row in decoded] == [5] * 10
+
+
+@pytest.mark.parametrize("from_logits", [None, False])
+def test_probabilities_are_decoded_as_they_are(from_logits):
+    probabilities = np.float32([[0.1, 0.7, 0.2], [0, 1, 0]])
+    first, second = kzoo.decode_predictions(probabilities, top=1, class_names=list("abc"), from_logits=from_logits)
+    assert first == [("b", pytest.approx(0.7))]
+    assert second == [("b", pytest.approx(1))]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"logits": np.zeros(10)}, r"`logits` must be finite, of shape \(images, classes\). Received: shape=\(10,\)"),
-        ({"logits": np.full((1, 10), np.nan)}, "`logits` must be finite"),
-        ({"logits": np.zeros((1, 10)), "top": 0}, "`top` must be at least 1. Received: top=0"),
-        ({"logits": np.zeros((1, 7))}, "`class_names` must be given for 7 classes"),
-        ({"logits": np.zeros((1, 7)), "class_names": ["a"]}, "`class_names` must be 7, one a class. Received: 1"),
-        ({"logits": np.zeros((1, 7)), "class_names": "akamaster_resnet20"}, "must be 7, one a class. Received: 10"),
-        ({"logits": np.zeros((1, 7)), "class_names": "other"}, "`weights` must be one of"),
+        ({"predictions": np.zeros(10)}, r"must be finite, of shape \(images, classes\). Received: shape=\(10,\)"),
+        ({"predictions": np.full((1, 10), np.nan)}, "`predictions` must be finite"),
+        ({"predictions": np.zeros((1, 10)), "top": 0}, "`top` must be at least 1. Received: top=0"),
+        ({"predictions": np.zeros((1, 10)), "top": True}, "`top` must be an integer. Received: top=True"),
+        ({"predictions": np.zeros((1, 10))}, "must be the names of the 10 classes, or the name of the registered"),
+        ({"predictions": np.zeros((1, 7)), "class_names": ["a"]}, "`class_names` must be 7, one a class. Received: 1"),
+        ({"predictions": np.zeros((1, 7)), "class_names": "akamaster_resnet20"}, "one a class. Received: 10"),
+        ({"predictions": np.zeros((1, 7)), "class_names": "other"}, "`weights` must be one of"),
     ],
 )
 def test_predictions_that_cannot_be_decoded_are_an_error(arguments, message):

@@ -1,0 +1,39 @@
+"""The names of the classes beside a model: one a line, in the order of the outputs."""
+
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+# Control characters, separators of lines and paragraphs, halves of characters: readers would see other lines.
+_REFUSED = {"Cc", "Zl", "Zp", "Cs"}
+
+
+def check_class_names(class_names: Sequence[str], classes: int) -> None:
+    """Raises `ValueError` unless there are as many different names as classes, each of which is a line."""
+    if len(class_names) != classes or len(set(class_names)) != classes:
+        raise ValueError(f"`class_names` must be {classes} different names. Received: class_names={class_names}.")
+    if bad := [name for name in class_names if not _is_line(name)]:
+        raise ValueError(
+            f"`class_names` must be one line each, not empty, without control characters. Received: {bad}."
+        )
+
+
+def write_class_names(path: Path, class_names: Sequence[str]) -> None:
+    """Writes names that `check_class_names` allows, in UTF-8."""
+    path.write_bytes("".join(f"{name}\n" for name in class_names).encode())
+
+
+def read_class_names(path: Path, classes: int) -> tuple[str, ...]:
+    """Reads what `write_class_names` wrote; nothing but a line feed ends a name.
+
+    Raises:
+        ValueError: If there are not as many names as classes.
+    """
+    names = tuple(path.read_bytes().decode().removesuffix("\n").split("\n"))
+    if len(names) != classes:
+        raise ValueError(f"{path} must have one name a class, {classes}. Received: {len(names)}.")
+    return names
+
+
+def _is_line(name: str) -> bool:
+    return isinstance(name, str) and bool(name.strip()) and not _REFUSED & set(map(unicodedata.category, name))
