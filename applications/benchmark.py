@@ -8,20 +8,18 @@ KZOO_PYTHON_TENSORFLOW names; where none is named, the backend in use alone. kzo
 (`model.fit`, `model.predict`), PyTorch in a loop over channels_last memory. The yardsticks do not import kzoo. All
 start from the same weights, and must give the same loss. A ratio is the median over the rounds, each within its round,
 and by bootstrap what it is at least: with 7 rounds that holds in 94 % of cases, with the 3 of `--quick` in 88 %. The
-limit is what the multiply-adds would take in one large matrix product on the CPU. Where the backends see a GPU, all
-compute on it. On TensorFlow Keras is measured with oneDNN, and without: so it comes on processors without AVX-512 VNNI.
-kzoo tunes its process where KZOO_TUNE_PROCESS=1. Writes `benchmark.json` and `benchmark.png` into `--out`.
+limit is what the multiply-adds would take in one large matrix product on the CPU; all compute on a GPU where they see
+one. On TensorFlow Keras is measured with oneDNN, and without: so it comes on processors without AVX-512 VNNI. kzoo
+tunes its process where KZOO_TUNE_PROCESS=1. Writes `benchmark.json` and `benchmark.png` into `--out`.
 """
 
 import argparse
 import itertools
 import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
-import timeit
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +27,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))  # which PYTHONSAFEPATH leaves out
 from benchmark_chart import chart
+from benchmark_machine import matrix_product, processor
 from benchmark_rows import PASSES, SLOW_KERAS, Case, line, ratio, yardsticks
 from benchmark_worker import MODULES, Worker
 
 BACKENDS = ("torch", "tensorflow", "jax")
 MODES = ("train", "inference", "folded")
 INFERENCE = 4  # times the steps of training: it is faster
-FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16")
 
 
 def interpreters() -> dict[str, str]:
@@ -58,8 +56,8 @@ def start(
     for some in (cases[:1], cases[1:]):
         workers |= {case: Worker(*case, pythons[case[0]], arguments, options.threads) for case in some}
         facts = workers[cases[0]].ready  # only then is the file of weights there
-    losses = {" ".join(case): worker.ready["loss"] for case, worker in workers.items()}
     tolerance = 1e-2 if facts["device"][0] == "gpu" else 1e-4  # GPUs round what they multiply to TensorFloat-32
+    losses = {" ".join(case): worker.ready["loss"] for case, worker in workers.items()}
     np.testing.assert_allclose(list(losses.values()), next(iter(losses.values())), tolerance, err_msg=str(losses))
     return workers
 
@@ -69,7 +67,7 @@ def measure(depth: int, batch: int, options: argparse.Namespace) -> list[dict[st
     steps = min(64, max(1, options.images // batch))
     with tempfile.TemporaryDirectory() as folder:
         workers = start(depth, batch, steps, options, folder)
-    speeds, peaks = dict[Case, list[float]](), {}
+    speeds, peaks, facts = dict[Case, list[float]](), {}, next(iter(workers.values())).ready  # kzoo's
     wanted = {case: worker for case, worker in workers.items() if case[1].split()[0] in options.libraries}
     order = [(c, m) for kind in MODES for c, w in wanted.items() for m in w.ready["first_seconds"] if kind in m]
     if not order:
@@ -80,14 +78,14 @@ def measure(depth: int, batch: int, options: argparse.Namespace) -> list[dict[st
         peaks[case] = answer["peak_bytes"]
     for worker in workers.values():
         worker.process.communicate()  # the end of its input
-    facts = next(iter(workers.values())).ready  # kzoo's
-    multiply_adds = facts["multiply_adds"]
     return [
         {
             "case": [depth, batch, backend, f"{library} {mode}"],
             "images_per_second": values,
             "median": statistics.median(values),
-            "multiply_adds_per_second": statistics.median(values) * multiply_adds * (PASSES if "train" in mode else 1),
+            "multiply_adds_per_second": statistics.median(values)
+            * facts["multiply_adds"]
+            * (PASSES if "train" in mode else 1),
             "ratios": {
                 name: ratio(values, speeds[other]) for name, other in yardsticks(backend, library, mode, speeds)
             },
@@ -97,20 +95,6 @@ def measure(depth: int, batch: int, options: argparse.Namespace) -> list[dict[st
         }
         for (backend, library, mode), values in speeds.items()
     ]
-
-
-def matrix_product(size: int = 2048) -> float:
-    """Returns the multiply-adds a second of a float32 matrix product in NumPy, the machine's limit."""
-    a = np.ones((size, size), np.float32)
-    return size**3 / min(timeit.repeat(lambda: a @ a, number=1, repeat=5))
-
-
-def processor(path: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
-    """Returns the processor's name, and which of `FLAGS` Linux names for it."""
-    lines = [line.partition(":") for line in path.read_text().splitlines()] if path.exists() else []
-    facts = {name.strip(): value.strip() for name, _, value in lines}
-    model = facts.get("model name") or platform.processor() or platform.machine()
-    return {"model": model, "flags": [flag for flag in FLAGS if flag in facts.get("flags", "").split()]}
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
