@@ -1,7 +1,7 @@
 """kzoo: the CIFAR ResNets for Keras 3, the same on TensorFlow, JAX and PyTorch.
 
 A script's `import kzoo` brings all of it, so that its classes are in Keras's register when `keras.saving.load_model`
-looks for them. The `kzoo` program must start fast, and without a backend: there each name is imported at its first use.
+looks for them. The `kzoo` program must start fast, and without a backend: there all comes with the first name used.
 """
 
 import itertools
@@ -13,11 +13,11 @@ from kzoo.lazy import lazily
 from kzoo.models.named import *  # noqa: F403
 from kzoo.models.registry import create_model, list_models
 
-_is_program = startup.is_kzoo_program()
-if _is_program:
+if startup.is_kzoo_program():
     startup.take_only_backend()
-    startup.check_backend_before_keras()
     startup.hide_banner_of_tensorflow()
+if startup.may_start_without_keras():
+    startup.check_backend_before_keras()
 else:
     startup.check_backend()
 
@@ -115,10 +115,19 @@ else:
             "weights_info",
         ],
     }
-    __getattr__, __dir__ = lazily(__name__, _NAMES)
-    if not _is_program:
-        for _name in itertools.chain.from_iterable(_NAMES.values()):
-            __getattr__(_name)
+    _get, __dir__ = lazily(__name__, _NAMES)
+
+    def _import_everything():
+        for name in itertools.chain.from_iterable(_NAMES.values()):
+            _get(name)
+
+    def __getattr__(name):
+        value = _get(name)
+        _import_everything()
+        return value
+
+    if not startup.may_start_without_keras():
+        _import_everything()
 
 __version__ = "0.1.0"
 

@@ -18,15 +18,25 @@ _BANNER = (b"oneDNN custom operations are on", b"before absl::InitializeLog() is
 
 def is_kzoo_program() -> bool:
     """Returns whether this process is the `kzoo` program, or `python -m kzoo...`."""
+    return _module_run().split(".")[0] == "kzoo"
+
+
+def may_start_without_keras() -> bool:
+    """Returns whether this process may do without Keras: the command line and the doctor. Other programs never do."""
+    return _module_run() in ("kzoo", "kzoo.cli", "kzoo.doctor")
+
+
+def _module_run() -> str:
+    """Returns the module that `python -m` runs, or the name of the script."""
     # `python -m kzoo.doctor` imports this package before it knows its own path: `sys.argv[0]` is then "-m".
     if sys.argv[:1] == ["-m"]:
         given = sys.orig_argv[sys.orig_argv.index("-m") + 1 :] if "-m" in sys.orig_argv else []
         given += [argument[2:] for argument in sys.orig_argv if argument.startswith("-m")]  # `-mkzoo.doctor`
-        return bool(given) and next(filter(None, given), "").split(".")[0] == "kzoo"
+        return next(filter(None, given), "") if given else ""
     found = getattr(sys.modules["__main__"], "__spec__", None)  # what `-m` has found by the time it runs
     if found is not None and found.name.split(".")[0] == "kzoo":
-        return True
-    return bool(sys.argv) and Path(sys.argv[0]).stem == "kzoo"
+        return str(found.name).removesuffix(".__main__")
+    return Path(sys.argv[0]).stem if sys.argv else ""
 
 
 def check_backend() -> None:

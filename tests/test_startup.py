@@ -199,6 +199,30 @@ def test_script_loads_a_model_of_kzoo_after_importing_it_alone(tmp_path):
     assert done.stdout.strip().splitlines()[-1] == "resnet8", done.stderr
 
 
+def test_program_has_every_class_in_keras_register_once_it_uses_a_name():
+    names = ["Add", "BatchNorm", "Conv2D", "Dropout", "HeNormal", "Model", "PixelNormalization", "SGD", "StepSchedule"]
+    code = "import sys; sys.argv = ['kzoo']; import kzoo; print('keras' in sys.modules); kzoo.Run; import keras; "
+    code += f"print([n for n in {names} if not keras.saving.get_registered_object('kzoo>' + n)])"
+    assert _run_python(code).stdout.split() == ["False", "[]"]
+
+
+@pytest.mark.parametrize(("name", "lazy"), [("kzoo.cli", True), ("kzoo.doctor", True), ("kzoo.export.worker", False)])
+def test_programs_that_load_models_have_keras_from_the_start(name, lazy, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["-m"])
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", name])
+    assert startup.is_kzoo_program()
+    assert startup.may_start_without_keras() is lazy
+
+
+def test_program_evaluates_a_run_in_a_process_of_its_own(tmp_path):
+    run = str(tmp_path / "run")
+    small = ["--image-size", "8", "--json"]
+    trained = kzoo_program("train", "plain20", "--epochs", "1", "--patience", "0", "--run", run, *small)
+    assert trained.returncode == 0, trained.stderr
+    evaluated = kzoo_program("evaluate", run, "--json")
+    assert json.loads(evaluated.stdout)["accuracy"] == json.loads(trained.stdout)["test_accuracy"], evaluated.stderr
+
+
 @pytest.mark.parametrize(
     "code",
     [
