@@ -56,7 +56,9 @@ def _dataset_adapter() -> Any:
             if size and self.class_weight is None and not self._output_signature:
                 self._output_signature: Any = tuple(tf.TensorSpec(array.shape, array.dtype) for array in batches[0])
             self._get_iterator = functools.partial(_iterator_of, weakref.ref(self))
-            return _untuned(super().get_tf_dataset())
+            dataset = _untuned(super().get_tf_dataset())
+            dataset.kzoo_adapter = self  # lives as long as somebody has the dataset
+            return dataset
 
     return UntunedDataset
 

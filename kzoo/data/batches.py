@@ -19,8 +19,8 @@ class Batches(keras.utils.PyDataset):
     """Serves a split in batches, each a pure function of `(seed, epoch, index)`.
 
     Training can therefore start at any batch of any epoch, on any backend, and see what an uninterrupted run sees.
-    The first `fit` begins at epoch 0, and each epoch that Keras takes whole moves on to the next, also from one `fit` to
-    another; evaluations count like epochs. An epoch that was interrupted is served again from where it began. `fit`
+    The first `fit` begins at epoch 0, and each epoch that Keras takes whole moves on to the next, also from one `fit`
+    to another; evaluations count like epochs. An epoch that was interrupted is served again from where it began. `fit`
     does not tell its `initial_epoch`: say `start_at(initial_epoch)` before. Pass `shuffle=False` to `fit`; the order is
     drawn here. While a batch is in use, the next is prepared in a thread (unless they are single images).
 
