@@ -107,3 +107,10 @@ def sgd_step(
             use_nesterov=nesterov,
         )
     return True
+
+
+def look_up(table: Any, index: Tensor, kept: dict[Any, Any]) -> Tensor:
+    """Does what `kzoo.ops.generic.look_up` does; step by step it reads the index, and converts one number."""
+    if tf.executing_eagerly():
+        return tf.constant(table[int(index)], keras.config.floatx())
+    return generic.look_up(table, index, kept)
