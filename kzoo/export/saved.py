@@ -29,9 +29,9 @@ def export_saved(
         source: Path of a run directory or of a weights file, or name of registered weights (`kzoo.list_weights()`).
         out: As for `export_model`.
         model: Name of the model that the weights belong to. Registered weights know theirs.
-        dataset: The `Dataset` whose images to use, of the run's classes. Defaults to the run's own. A weights file needs
-            one, and takes its class names. Registered weights have class names of their own and take images of 32x32
-            pixels, without a dataset digits.
+        dataset: The `Dataset` whose images to use, of the run's classes. Defaults to the run's own. A weights file
+            needs one, and takes its class names. Registered weights have class names of their own and take images of
+            32x32 pixels, without a dataset digits.
         **arguments: As for `export_model`.
 
     Returns:

@@ -52,7 +52,7 @@ def checked_callbacks(
     """
     if callbacks is None:
         return []
-    given = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else list(callbacks)
+    given = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
     for callback in given:
         if not isinstance(callback, keras.callbacks.Callback):
             raise ValueError(f"`callbacks` must be instances of keras.callbacks.Callback. Received: {callback!r}.")

@@ -62,10 +62,10 @@ def _shown(logs: Mapping[str, Any]) -> list[str]:
     values = {name: f"{value:.3g}" for name, value in logs.items() if isinstance(value, float | int)}
     values |= {name: f"{value:.3f}" for name, value in logs.items() if isinstance(value, float) and abs(value) < 10}
     shown = []
-    for name, value in values.items():
+    for name, value in sorted(values.items(), key=lambda item: item[0] != "loss"):
         if f"val_{name}" in values:
             shown.append(f"{name} {value} (val {values[f'val_{name}']})")
-        elif name.removeprefix("val_") not in values or not name.startswith("val_"):
+        elif not (name.startswith("val_") and name.removeprefix("val_") in values):
             shown.append(f"{name} {value}")
     return shown
 
