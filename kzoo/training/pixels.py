@@ -44,7 +44,14 @@ def name_of_statistics(found: dict[str, list[float]] | None, dataset: Dataset) -
         return None
     known = {"imagenet": (IMAGENET_MEAN, IMAGENET_STD), "dataset": (dataset.pixel_mean, dataset.pixel_std)}
     given = (found["mean"], found["std"])
-    return next((name for name, values in known.items() if np.array_equal(np.float32(values), np.float32(given))), None)
+    return next(
+        (
+            name
+            for name, values in known.items()
+            if np.array_equal(np.array(values, np.float32), np.array(given, np.float32))
+        ),
+        None,
+    )
 
 
 def _normalizations(model: Any) -> Iterator[Any]:

@@ -158,7 +158,7 @@ def with_inputs(*shapes):
         ),
         (
             lambda: {"callbacks": keras.callbacks.ReduceLROnPlateau()},
-            r"ReduceLROnPlateau cannot .*`override\(schedule='constant', warmup=0\)`. Received: schedule='linear', warmup",
+            r"ReduceLROnPlateau cannot .*`override\(schedule='constant', warmup=0\)`. Received: schedule='linear'",
         ),
         (
             lambda: {
@@ -250,7 +250,7 @@ def test_history_leaves_out_what_is_no_number(tiny, small_model, tmp_path):
     log = Log({"note": "good"}, {"note": "bad", "both": [1, 2]}, {"note": None}, {})
     with pytest.warns(UserWarning, match="no column for what is no number: (note|both)") as warned:
         run = kzoo.fit(small_model, tiny, QUICK.override(patience=0), [log], run_dir=tmp_path / "run", verbose=0)
-    assert len(warned) == 2
+    assert [warning.category for warning in warned].count(UserWarning) == 2
     assert len(run.history) == 4
     assert not any({"note", "both"} & row.keys() for row in run.history)
 
@@ -306,8 +306,8 @@ def test_metrics_of_a_training_that_went_on(tiny, tmp_path):
                 raise RuntimeError("power cut")
 
     recipe, backup = QUICK.override(patience=0), str(tmp_path / "backup")
+    callbacks = [keras.callbacks.BackupAndRestore(backup), Crash()]
     with pytest.raises(RuntimeError, match="power cut"):
-        callbacks = [keras.callbacks.BackupAndRestore(backup), Crash()]
         kzoo.fit(model(), tiny, recipe, callbacks, run_dir=tmp_path / "first", verbose=0)
     run = kzoo.fit(
         model(), tiny, recipe, keras.callbacks.BackupAndRestore(backup), run_dir=tmp_path / "second", verbose=0
