@@ -66,14 +66,16 @@ def test_predict_names_a_class_for_any_image(run, tmp_path):
         assert sum(prediction["probabilities"]) == pytest.approx(1)
 
 
-def test_train_names_what_it_wrote_and_the_next_command(colours, tmp_path):
-    quick = ["--data", colours, "--batch-size", "32", "--run", tmp_path / "my run"]
+def test_train_names_what_it_wrote_and_the_next_command(colours, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    quick = ["--data", colours, "--batch-size", "32", "--run", "my run"]
     result = kzoo_command("train", "resnet20", *quick, "--epochs", "4", "--patience", "1", "--min-delta", "99")
     lines = result.stdout.splitlines()
     assert [line.split("  ")[0] for line in lines[:2]] == ["epoch 1/4", "epoch 2/4"]
     assert lines[2] == "stopped in epoch 2 of 4; the weights are those of epoch 1"
     assert all(f" {name} " in result.stdout for name in ("metrics.json", "model.weights.h5", "history.csv"))
-    assert f"kzoo evaluate '{tmp_path}"[:50] in result.stdout
+    assert "kzoo evaluate 'my run'" in result.stdout
+    assert "kzoo export 'my run' --out exports" in result.stdout
 
 
 def test_train_prints_json_and_nothing_else(colours, tmp_path):
