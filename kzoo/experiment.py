@@ -49,7 +49,7 @@ def train(
     with precision(recipe.precision):
         built = create_model(model, input_shape=dataset.image_shape, classes=dataset.classes, seed=seed, **arguments)
         set_pixel_statistics(built, dataset, recipe)
-        return fit(built, dataset, recipe, seed=seed, run_dir=run_dir, verbose=verbose)
+        return fit(built, dataset, recipe, seed=seed, run_dir=run_dir, verbose=verbose, arguments=arguments)
 
 
 def evaluate_saved(
@@ -66,19 +66,21 @@ def evaluate_saved(
         run: Path of a run directory.
         model: Name of a model, instead of a run; needs `weights` and `dataset`.
         weights: Its weights: path of a weights file, or name of registered weights.
-        dataset: The `Dataset`. Defaults to the run's own.
+        dataset: The `Dataset`, of the run's classes. Defaults to the run's own.
         split: `"train"`, `"validation"` or `"test"`. Defaults to `"test"`.
 
     Returns:
         An `Evaluation`.
 
     Raises:
-        ValueError: If neither a run nor model, weights and dataset are given, or they do not go together.
+        ValueError: If neither a run nor model, weights and dataset are given, or they do not go together: a run and
+            data of other classes, also where the run's own data have others by now.
     """
     check_choice("split", split, get_args(SplitName))
     if run is not None and model is None and weights is None:
         opened = Run(run)
         dataset = dataset or opened.load_dataset()
+        opened.check_classes(dataset)
         built = opened.load_model()
     elif run is None and model is not None and weights is not None and dataset is not None:
         built = create_model(

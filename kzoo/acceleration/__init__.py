@@ -14,6 +14,7 @@ models are of a subclass of `keras.Model`, which overrides what Keras calls on a
 | `torch_walk.py`, `torch_model.py` | functional models on PyTorch that run by a plan made once |
 | `torch_batches.py`, `tensorflow_batches.py` | batches of arrays, in PyTorch's and TensorFlow's way |
 | `torch_norm.py`, `torch_packed.py`, `torch_steps.py` | operations of PyTorch without a public name |
+| `tensorflow_gradients.py` | gradients of one's own on TensorFlow that leave nothing behind |
 | `tensorflow_model.py` | functional models on TensorFlow |
 | `jax_steps.py`, `jax_model.py` | steps on JAX that use their memory again |
 | `jax_onednn.py` | convolutions and matrix products of the oneDNN inside jaxlib |

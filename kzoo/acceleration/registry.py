@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 _FILES = {
-    "tensorflow": ("tensorflow_batches",),
+    "tensorflow": ("tensorflow_batches", "tensorflow_gradients"),
     "jax": ("jax_onednn", "jax_steps"),
     "torch": ("torch_walk", "torch_calls", "torch_batches", "torch_norm", "torch_packed", "torch_steps"),
 }

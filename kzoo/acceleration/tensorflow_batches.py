@@ -6,6 +6,8 @@ sleep where an iterator ends: epochs of 1.7 s took 2.6 s. Keras turns that off w
 """
 
 import functools
+import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -53,9 +55,18 @@ def _dataset_adapter() -> Any:
             size = batches.fixed_batch_size if type(batches).__module__.startswith("kzoo.") else None
             if size and self.class_weight is None and not self._output_signature:
                 self._output_signature: Any = tuple(tf.TensorSpec(array.shape, array.dtype) for array in batches[0])
-            return _untuned(super().get_tf_dataset())
+            self._get_iterator = functools.partial(_iterator_of, weakref.ref(self))
+            dataset = _untuned(super().get_tf_dataset())
+            dataset.kzoo_adapter = self  # lives as long as somebody has the dataset
+            return dataset
 
     return UntunedDataset
+
+
+def _iterator_of(reference: "weakref.ref[Any]") -> Iterator[Any]:
+    """Returns the batches of an adapter. TensorFlow never forgets a function that gave it data; an adapter it may."""
+    adapter = reference()
+    return type(adapter)._get_iterator(adapter)  # type: ignore[no-any-return]
 
 
 def _slices(adapter: Any) -> Any:

@@ -1,7 +1,11 @@
 """The commands `kzoo train`, `kzoo evaluate`, `kzoo predict` and `kzoo compare`."""
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+import shlex
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -44,16 +48,21 @@ def train(
     run: Annotated[Path | None, typer.Option(help="Run directory.", show_default="runs/...")] = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
+    flip: Annotated[
+        bool | None, typer.Option("--flip/--no-flip", help="Mirror images at random.", show_default="as the data say")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a new model and leave a run directory."""
     changes = {"epochs": epochs, "batch_size": batch_size, "learning_rate": lr, "precision": precision}
     changes |= {"patience": patience, "min_delta": min_delta}
-    dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=square(image_size))
+    dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=square(image_size), flip=flip)
     changed = kzoo.recipe(recipe).override(**changes)
-    verbose = 0 if as_json else "auto"
-    trained = kzoo.train(model, dataset, changed, seed=seed, run_dir=run, verbose=verbose, dropout=dropout)
-    show(trained.metrics, as_json, _metrics_table(trained))
+    with _progress(to_stderr=as_json, quiet=quiet) as verbose:
+        trained = kzoo.train(model, dataset, changed, seed=seed, run_dir=run, verbose=verbose, dropout=dropout)
+    if as_json or not quiet:
+        show(trained.metrics, as_json, _metrics_table(trained))
 
 
 @app.command()
@@ -87,14 +96,17 @@ def predict(
 
 @app.command()
 def compare(
-    runs: list[Path],
+    runs: Annotated[list[Path], typer.Argument(help="Run directories, or folders of them.")],
     picture: Annotated[Path, typer.Option(help="Where to draw the curves.")] = Path("comparison.png"),
     as_json: AsJson = False,
 ) -> None:
-    """Compare runs: a table, and their curves in one picture."""
-    from kzoo.training.compare import compare_runs
+    """Compare runs: results, what differs in how they were made, and their curves in one picture."""
+    from kzoo.training.compare import compare_runs, find_runs
 
-    results = compare_runs([kzoo.Run(run) for run in runs], picture)
+    found, unfinished = find_runs(runs)
+    for directory in unfinished:
+        typer.echo(f"left out, since the training has not ended: {directory}", err=True)
+    results = compare_runs(found, picture)
     show(results, as_json, _comparison_table(results, picture))
 
 
@@ -102,7 +114,21 @@ def _metrics_table(run: "kzoo.Run") -> Table:
     rows = table("", str(run.directory))
     for key, value in run.metrics.items():
         rows.add_row(key, cell(value))
+    rows.add_section()
+    rows.add_row("written", "\n".join(sorted(path.name for path in run.directory.iterdir())))
+    path = shlex.quote(str(run.directory))
+    rows.add_row("next", f"kzoo evaluate {path}\nkzoo export {path} --out exports")
     return rows
+
+
+@contextlib.contextmanager
+def _progress(to_stderr: bool, quiet: bool) -> Iterator[Any]:
+    """Yields how verbose to train; keeps stdout free, and warnings from who wants to hear of nothing but errors."""
+    stdout = contextlib.redirect_stdout(sys.stderr) if to_stderr else contextlib.nullcontext()
+    with stdout, warnings.catch_warnings():
+        if quiet:
+            warnings.simplefilter("ignore")
+        yield 0 if quiet else "auto"
 
 
 def _classes_table(result: "kzoo.Evaluation") -> Table:

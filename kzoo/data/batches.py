@@ -19,9 +19,10 @@ class Batches(keras.utils.PyDataset):
     """Serves a split in batches, each a pure function of `(seed, epoch, index)`.
 
     Training can therefore start at any batch of any epoch, on any backend, and see what an uninterrupted run sees.
-    `fit` must be told the epoch: call `start_at(epoch)` from a callback's `on_epoch_begin`. Pass `shuffle=False` to
-    `fit`; the order is drawn here. While a batch is in use, the next is prepared in a thread
-    (unless they are single images).
+    The first `fit` begins at epoch 0, and each epoch that Keras takes whole moves on to the next, also from one `fit`
+    to another; evaluations count like epochs. An epoch that was interrupted is served again from where it began. `fit`
+    does not tell its `initial_epoch`: say `start_at(initial_epoch)` before. Pass `shuffle=False` to `fit`; the order is
+    drawn here. While a batch is in use, the next is prepared in a thread (unless they are single images).
 
     Args:
         split: `Split` to serve.
@@ -67,6 +68,9 @@ class Batches(keras.utils.PyDataset):
         self.augmentation = augmentation
         self.epoch = 0
         self.first_batch = 0
+        self._served = set[int]()
+        self._is_training_epoch = False
+        self._times_measured = 0  # since the last batch, or the begin or end of an epoch
         self._cached_order: tuple[int, npt.NDArray[np.intp]] | None = None
         self._process = os.getpid()
         self._helper: ThreadPoolExecutor | None = None
@@ -103,6 +107,34 @@ class Batches(keras.utils.PyDataset):
         if not 0 <= batch < self.batches_per_epoch:
             raise ValueError(f"`batch` must be 0 to {self.batches_per_epoch - 1}. Received: batch={batch}.")
         self.epoch, self.first_batch = epoch, batch
+        self._served.clear()
+
+    @property
+    def num_batches(self) -> int:
+        """What Keras asks for, where others ask for the length."""
+        self._times_measured += 1
+        return len(self)
+
+    def on_epoch_begin(self) -> None:
+        """Is called by Keras before an epoch, and before it looks at a batch to build a model.
+
+        It asks for the number of batches before it looks, and not from one epoch to the next.
+        """
+        self._is_training_epoch = self._times_measured == 0
+        self._times_measured = 0
+
+    def on_epoch_end(self) -> None:
+        """Moves to the next epoch, if Keras has taken all of this one.
+
+        Keras also calls it as it starts, whatever was served before, and then asks for the number of batches twice.
+        """
+        starts = not self._is_training_epoch or self._times_measured > 1
+        self._is_training_epoch, self._times_measured = False, 0
+        if starts:
+            self._served.clear()
+            self._end_helper()
+        elif len(self._served) == len(self):
+            self.start_at(self.epoch + 1)
 
     def batch(self, epoch: int, index: int) -> Batch:
         """Returns one batch, whatever was asked for before.
@@ -139,11 +171,21 @@ class Batches(keras.utils.PyDataset):
         ahead, self._ahead = self._ahead, None
         wanted = self._identity(epoch, index)
         batch = ahead[1].result() if ahead and ahead[0] == wanted else self.batch(epoch, index)
-        if index + 1 < self.batches_per_epoch and self.batch_size > 1:  # one takes less than to hand it over
+        self._times_measured = 0
+        self._served.add(index)
+        if index + 1 == self.batches_per_epoch:
+            self._end_helper()
+        elif self.batch_size > 1:  # one takes less than to hand it over
             self._helper = self._helper or ThreadPoolExecutor(max_workers=1, thread_name_prefix="kzoo-batches")
             following = self._helper.submit(self.batch, epoch, index + 1)
             self._ahead = (self._identity(epoch, index + 1), following)
         return batch
+
+    def _end_helper(self) -> None:
+        """Ends the thread that prepares batches: something may keep these long after their last epoch."""
+        if self._helper is not None:
+            self._helper.shutdown(wait=False)
+            self._helper = None
 
     def _identity(self, epoch: int, index: int) -> tuple[object, ...]:
         """Returns all that decides what is in a batch."""

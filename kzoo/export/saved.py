@@ -29,16 +29,17 @@ def export_saved(
         source: Path of a run directory or of a weights file, or name of registered weights (`kzoo.list_weights()`).
         out: As for `export_model`.
         model: Name of the model that the weights belong to. Registered weights know theirs.
-        dataset: The `Dataset` whose images and class names to use. Defaults to the run's own; a weights file needs one.
-            Registered weights have class names of their own and take images of 32x32 pixels, without a dataset digits.
+        dataset: The `Dataset` whose images to use, of the run's classes. Defaults to the run's own. A weights file
+            needs one, and takes its class names. Registered weights have class names of their own and take images of
+            32x32 pixels, without a dataset digits.
         **arguments: As for `export_model`.
 
     Returns:
         As `export_model`.
 
     Raises:
-        ValueError: If a weights file comes without model and dataset, a run with a model, or registered weights with
-            images of another size.
+        ValueError: If a weights file comes without model and dataset, a run with a model or with data of other classes,
+            or registered weights with images of another size.
         FileNotFoundError: If there is no such run, file or registered name.
     """
     path, weights = Path(source), os.fspath(source)
@@ -60,8 +61,10 @@ def export_saved(
         about = {"class_names": dataset.class_names}
     elif not path.is_file() and model is None:
         run = Run(path)
-        built, dataset = run.load_model(), dataset or run.load_dataset()
-        about = {"class_names": dataset.class_names, "card": {"metrics": run.metrics}}
+        dataset = dataset or run.load_dataset()
+        run.check_classes(dataset)
+        built = run.load_model()
+        about = {"class_names": run.class_names, "card": {"metrics": run.metrics}}
     else:
         raise ValueError(
             "Expected a run directory, or a weights file with the name of its model and a dataset. "

@@ -27,6 +27,7 @@ __all__ = [
     "dropout_key",
     "dropout_mask",
     "gradients",
+    "look_up",
     "normalize",
     "pad_channels",
     "precision",
@@ -38,12 +39,13 @@ __all__ = [
 ]
 
 FASTER_FORMS = {
-    "tensorflow": {"batch_norm", "conv2d", "normalize", "sgd_step", "subsample"},
-    "jax": {"conv2d", "conv2d_relu"},
+    "tensorflow": {"batch_norm", "conv2d", "look_up", "normalize", "sgd_step", "subsample"},
+    "jax": {"conv2d", "conv2d_relu", "look_up"},
     "torch": {
         "batch_norm",
         "conv2d",
         "conv2d_relu",
+        "look_up",
         "normalize",
         "pad_channels",
         "scale_shift",
@@ -77,3 +79,4 @@ subsample = _form("subsample")
 pad_channels = _form("pad_channels")
 update_average = _form("update_average")
 sgd_step = _form("sgd_step")
+look_up = _form("look_up")

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from keras import ops
+from keras import config, ops
 
 from kzoo.ops import bits
 
@@ -225,3 +225,17 @@ def dropout_mask(key: tuple[Tensor, Tensor], shape: tuple[int | Tensor, ...], ra
     hashed = bits.keyed_hash(key, ops.arange(pairs, dtype="int32"))
     halves = ops.concatenate([hashed & 0xFFFF, bits.shift_right(hashed, 16)])
     return ops.reshape(halves[:size] >= round(rate * 0x10000), shape)
+
+
+def look_up(table: Any, index: Any, kept: dict[Any, Any]) -> Tensor:
+    """Returns one of many numbers.
+
+    Args:
+        table: NumPy array of shape `(n,)`.
+        index: Integer tensor without axes.
+        kept: Dictionary of the table's owner, in which a form may keep the table as a tensor.
+
+    Returns:
+        Tensor without axes, in Keras's float type.
+    """
+    return ops.take(ops.convert_to_tensor(table, dtype=config.floatx()), index)

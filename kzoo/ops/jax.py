@@ -13,7 +13,7 @@ from typing import Any
 import jax
 from jax import lax
 from jax import numpy as jnp
-from keras import ops
+from keras import config, ops
 
 from kzoo.acceleration import jax_onednn
 from kzoo.ops import generic
@@ -160,3 +160,10 @@ def _product(columns: Tensor, rows: Tensor) -> Tensor:
     a, b = columns.reshape(-1, columns.shape[-1]), rows.reshape(-1, rows.shape[-1])
     is_faster = jax_onednn.takes(math.prod(a.shape) * b.shape[1], a, b)
     return jax_onednn.transposed_product(a, b) if is_faster else a.T @ b
+
+
+def look_up(table: Any, index: Tensor, kept: dict[Any, Any]) -> Tensor:
+    """Does what `kzoo.ops.generic.look_up` does; step by step it reads the index, and converts one number."""
+    if isinstance(index, jax.core.Tracer):
+        return generic.look_up(table, index, kept)
+    return jnp.asarray(table[int(index)], config.floatx())

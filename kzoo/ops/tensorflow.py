@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from kzoo.acceleration.tensorflow_gradients import custom_gradient
 from kzoo.environment import device_kind
 from kzoo.ops import generic
 from kzoo.ops.tensorflow_norm import batch_norm as batch_norm
@@ -36,23 +37,24 @@ def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = Non
     return y if bias is None else tf.nn.bias_add(y, ops.convert_to_tensor(bias))
 
 
-@tf.custom_gradient
-def _small_conv2d(x: Tensor, kernel: Tensor) -> tuple[Tensor, Any]:
-    """Convolves at stride 1; the kernel's gradient is a matrix product for each of its places."""
+def _small_slopes(
+    tensors: Sequence[Tensor], results: Sequence[Tensor], slopes: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Returns the gradients of a convolution at stride 1; that of the kernel is a matrix product for each place."""
+    (x, kernel), (slope,) = tensors, slopes
     height, width, channels, filters = kernel.shape
+    by_x = tf.nn.conv2d_transpose(slope, kernel, tf.shape(x), 1, "SAME")
+    padded = tf.pad(x, [[0, 0], [height // 2] * 2, [width // 2] * 2, [0, 0]])
+    by_output = tf.reshape(slope, [-1, filters])
+    by_place = [
+        tf.matmul(tf.reshape(padded[:, i : i + x.shape[1], j : j + x.shape[2]], [-1, channels]), by_output, True)
+        for i in range(height)
+        for j in range(width)
+    ]
+    return by_x, tf.reshape(tf.stack(by_place), kernel.shape)
 
-    def gradient(slope: Tensor) -> tuple[Tensor, Tensor]:
-        by_x = tf.nn.conv2d_transpose(slope, kernel, tf.shape(x), 1, "SAME")
-        padded = tf.pad(x, [[0, 0], [height // 2] * 2, [width // 2] * 2, [0, 0]])
-        slopes = tf.reshape(slope, [-1, filters])
-        by_place = [
-            tf.matmul(tf.reshape(padded[:, i : i + x.shape[1], j : j + x.shape[2]], [-1, channels]), slopes, True)
-            for i in range(height)
-            for j in range(width)
-        ]
-        return by_x, tf.reshape(tf.stack(by_place), kernel.shape)
 
-    return tf.nn.conv2d(x, kernel, 1, "SAME"), gradient
+_small_conv2d = custom_gradient(lambda x, kernel: tf.nn.conv2d(x, kernel, 1, "SAME"), _small_slopes)
 
 
 def subsample(x: Tensor, stride: int) -> Tensor:
@@ -105,3 +107,10 @@ def sgd_step(
             use_nesterov=nesterov,
         )
     return True
+
+
+def look_up(table: Any, index: Tensor, kept: dict[Any, Any]) -> Tensor:
+    """Does what `kzoo.ops.generic.look_up` does; step by step it reads the index, and converts one number."""
+    if tf.executing_eagerly():
+        return tf.constant(table[int(index)], keras.config.floatx())
+    return generic.look_up(table, index, kept)

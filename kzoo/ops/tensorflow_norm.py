@@ -1,10 +1,13 @@
 """Batch normalization on TensorFlow, in the form that suits device and size."""
 
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 from keras import ops
 
+from kzoo.acceleration.tensorflow_gradients import custom_gradient
 from kzoo.environment import device_kind
 from kzoo.ops import generic
 
@@ -53,48 +56,62 @@ def _place_by_place_batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: 
     mean = tf.stop_gradient(tf.reduce_mean(means, 0))
     variance = tf.stop_gradient(tf.reduce_mean(variances + tf.square(means - mean), 0))
 
-    @tf.custom_gradient
-    def normalize(x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Any]:
+    return _normalize(epsilon)(x, gamma, beta, mean, variance), mean, variance
+
+
+@functools.cache
+def _normalize(epsilon: float) -> Callable[..., Tensor]:
+    """Returns the function that normalizes with given statistics, whose gradient is that of batch normalization."""
+
+    def function(x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         y, *_ = tf.raw_ops.FusedBatchNormV3(
             x=x, scale=gamma, offset=beta, mean=mean, variance=variance, epsilon=epsilon, is_training=False
         )
+        return y
 
-        def gradient(slope: Tensor) -> tuple[Tensor, ...]:
-            statistics = {"reserve_space_1": mean, "reserve_space_2": variance, "reserve_space_3": []}
-            slopes = tf.raw_ops.FusedBatchNormGradV3(
-                y_backprop=slope, x=x, scale=gamma, epsilon=epsilon, is_training=True, **statistics
-            )
-            return tuple(slopes[:3])
+    def gradient(
+        tensors: Sequence[Tensor], results: Sequence[Tensor], slopes: Sequence[Tensor]
+    ) -> tuple[Tensor | None, ...]:
+        x, gamma, _, mean, variance = tensors
+        statistics = {"reserve_space_1": mean, "reserve_space_2": variance, "reserve_space_3": []}
+        found = tf.raw_ops.FusedBatchNormGradV3(
+            y_backprop=slopes[0], x=x, scale=gamma, epsilon=epsilon, is_training=True, **statistics
+        )
+        return (*found[:3], None, None)
 
-        return y, gradient
-
-    return normalize(x, gamma, beta), mean, variance
+    return custom_gradient(function, gradient)
 
 
 def _plain_batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
     """Goes element by element, and adds up column by column for precision, as above."""
-
-    def statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        mean = _mean(x)
-        centred = x - mean
-        return centred, mean, _mean(tf.square(centred))
-
-    @tf.custom_gradient
-    def normalize(x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Any]:
-        centred, mean, variance = statistics(x)
-
-        def gradient(slope: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
-            centred, _, variance = statistics(x)  # once more, for gradients of this; graphs compute them once
-            inverse_std = tf.math.rsqrt(variance + epsilon)
-            shift_slope, scale_slope = _mean(slope), _mean(slope * centred) * inverse_std
-            by_x = gamma * inverse_std * (slope - shift_slope - centred * (scale_slope * inverse_std))
-            count = x.shape.num_elements() // x.shape[-1]
-            return by_x, scale_slope * count, shift_slope * count
-
-        return (centred * (gamma * tf.math.rsqrt(variance + epsilon)) + beta, mean, variance), gradient
-
-    y, mean, variance = normalize(x, gamma, beta)
+    y, mean, variance = _plain(epsilon)(x, gamma, beta)
     return y, tf.stop_gradient(mean), tf.stop_gradient(variance)
+
+
+@functools.cache
+def _plain(epsilon: float) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+    def function(x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        centred, mean, variance = _statistics(x)
+        return centred * (gamma * tf.math.rsqrt(variance + epsilon)) + beta, mean, variance
+
+    def gradient(
+        tensors: Sequence[Tensor], results: Sequence[Tensor], slopes: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        (x, gamma, _), slope = tensors, slopes[0]
+        centred, _, variance = _statistics(x)  # once more, for gradients of this; graphs compute them once
+        inverse_std = tf.math.rsqrt(variance + epsilon)
+        shift_slope, scale_slope = _mean(slope), _mean(slope * centred) * inverse_std
+        by_x = gamma * inverse_std * (slope - shift_slope - centred * (scale_slope * inverse_std))
+        count = x.shape.num_elements() // x.shape[-1]
+        return by_x, scale_slope * count, shift_slope * count
+
+    return custom_gradient(function, gradient)
+
+
+def _statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    mean = _mean(x)
+    centred = x - mean
+    return centred, mean, _mean(tf.square(centred))
 
 
 def _mean(x: Tensor) -> Tensor:

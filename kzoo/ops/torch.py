@@ -107,3 +107,11 @@ def sgd_step(
     options = {"momentum": momentum, "nesterov": nesterov, "decay": decay}
     torch_steps.sgd_step(values, moving, gradients, ops.convert_to_tensor(rate), **options)
     return True
+
+
+def look_up(table: Any, index: Tensor, kept: dict[Any, Any]) -> Tensor:
+    """Does what `kzoo.ops.generic.look_up` does, with the table converted once for each type and device."""
+    key = (keras.config.floatx(), index.device)
+    if key not in kept:
+        kept[key] = torch.as_tensor(table, dtype=getattr(torch, key[0]), device=index.device)
+    return kept[key][index]

@@ -44,7 +44,6 @@ def scripted_stopping() -> dict[str, Array]:
     found = {}
     for name, losses in SCRIPTS.items():
         (stopping,) = early_stopping(Recipe(patience=3, min_delta=0.01))
-        stopping.verbose = 0
         nothing = np.zeros((1, 1))
         callbacks = [_Script(losses), stopping]
         model.fit(nothing, nothing, epochs=len(losses), shuffle=False, verbose=0, callbacks=callbacks)

@@ -5,6 +5,9 @@ from typing import Any
 
 import keras
 
+from kzoo.training.progress import Progress
+
+_BARS = (keras.callbacks.ProgbarLogger, Progress)
 _SECONDS_BETWEEN = 0.1
 
 
@@ -18,7 +21,7 @@ class CallbackList(keras.callbacks.CallbackList):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        others = [one for one in self.callbacks if not isinstance(one, keras.callbacks.ProgbarLogger)]
+        others = [one for one in self.callbacks if not isinstance(one, _BARS)]
         self._has_bar = len(others) < len(self.callbacks)
         # `on_batch_end` is Keras's other name for `on_train_batch_end`.
         self._train_heard = any(_has(one, "on_train_batch_end") or _has(one, "on_batch_end") for one in others)

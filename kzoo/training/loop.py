@@ -4,36 +4,40 @@ import dataclasses
 import json
 import os
 import time
-import warnings
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
-import numpy as np
-import numpy.typing as npt
 
 from kzoo.data import Augmentation, Batches, Dataset
 from kzoo.evaluation import evaluate, even_batch_size, gives_logits
 from kzoo.training.callbacks import CallbackList
+from kzoo.training.checks import check_model, check_stopping, checked_callbacks, warn_of_compiled
 from kzoo.training.optimizer import optimizer_for
 from kzoo.training.picture import plot_history, require_matplotlib
+from kzoo.training.pixels import name_of_statistics, pixel_statistics
+from kzoo.training.progress import Progress, ending
 from kzoo.training.recipes import Recipe
 from kzoo.training.recipes import recipe as named_recipe
+from kzoo.training.recording import Clock, Recorder
 from kzoo.training.run import Run, new_run_directory, write_json
-from kzoo.training.schedule import schedule_for
+from kzoo.training.schedule import is_constant, schedule_for
 
-_MONITORS = ("loss", "accuracy", "val_loss", "val_accuracy")
+_VERBOSE = ("auto", 0, 1, 2)
+_OWN_OPTIMIZERS = weakref.WeakSet[Any]()  # that `fit` made: to replace one of these needs no warning
 
 
 def fit(
     model: keras.Model,
     dataset: Dataset,
     recipe: Recipe | str = "default",
-    callbacks: Sequence[keras.callbacks.Callback] = (),
+    callbacks: keras.callbacks.Callback | Iterable[keras.callbacks.Callback] | None = (),
     *,
     seed: int = 0,
     run_dir: str | os.PathLike[str] | None = None,
     verbose: Any = "auto",
+    arguments: Mapping[str, Any] | None = None,
     from_logits: bool | None = None,
 ) -> Run:
     """Compiles and trains a classifier, evaluates it once on the test split, and records the run.
@@ -41,15 +45,21 @@ def fit(
     With `patience` in the recipe, `keras.callbacks.EarlyStopping` watches `val_loss` and the model ends with the
     weights of the best epoch (the last one better than all before by `min_delta`); without, with those of the last.
 
+    The model's input normalization stays as it is, and the run says what it was (`set_pixel_statistics` sets it).
+
     Args:
-        model: A `keras.Model` from images in [0, 255] to logits or probabilities.
+        model: A functional `keras.Model`, or a Sequential one with an Input, from images in [0, 255] to logits or
+            probabilities. If it comes compiled, a warning names the optimizer that is replaced.
         dataset: A `Dataset` of as many classes.
         recipe: A `Recipe` or the name of one. Defaults to `"default"`.
-        callbacks: Further Keras callbacks. Defaults to `()`.
+        callbacks: Further Keras callbacks, or one. Those that set the learning rate need a recipe with
+            `schedule="constant"` and `warmup=0`. Defaults to `()`.
         seed: Integer, 0 or larger, from which order and augmentation of the images are drawn. Defaults to `0`.
         run_dir: Path of the run directory, new or empty. Defaults to `runs/<model>-<data>-<backend>-seed<seed>`, with a
             number appended if that is taken.
-        verbose: As for `keras.Model.fit`. Defaults to `"auto"`, a progress bar.
+        verbose: `"auto"`, a line an epoch on stdout that shows how far it is if that is a terminal; `0`, nothing; `1`,
+            as if it were a terminal; `2`, as if not. Defaults to `"auto"`.
+        arguments: What the model was built with, to be recorded in `config.json`. Defaults to `None`.
         from_logits: Boolean, whether the model gives logits. Defaults to `None`, to see it by what the model answers to
             a few images, as `kzoo.evaluate` does.
 
@@ -57,8 +67,8 @@ def fit(
         The `Run`.
 
     Raises:
-        ValueError: If model, dataset and recipe do not go together, the model's answers contradict `from_logits`, or an
-            `EarlyStopping` watches what is not measured.
+        ValueError: If model, dataset, recipe and callbacks do not go together, the model's answers contradict
+            `from_logits`, an `EarlyStopping` watches what is not measured, or callbacks left no epoch to train.
         FileExistsError: If `run_dir` has content.
 
     Example:
@@ -66,34 +76,43 @@ def fit(
         >>> run.metrics["test_accuracy"]
     """
     recipe = named_recipe(recipe) if isinstance(recipe, str) else recipe
-    _check(model, dataset, recipe)
+    if verbose not in _VERBOSE:
+        raise ValueError(f"`verbose` must be one of {_VERBOSE}. Received: verbose={verbose!r}.")
+    check_model(model, dataset, recipe)
     require_matplotlib()
     from_logits = gives_logits(model, dataset.image_shape, from_logits)
-    run_dir = run_dir or new_run_directory(f"{model.name}-{dataset.name}-{keras.backend.backend()}-seed{seed}")
+    given = checked_callbacks(callbacks, recipe)
     train = training_batches(dataset, recipe, seed)
-    clock = _Clock(train)
+    schedule = None if is_constant(recipe) else schedule_for(recipe, train.batches_per_epoch)
     stopping = early_stopping(recipe)
-    given = [callback for callback in callbacks if isinstance(callback, keras.callbacks.EarlyStopping)]
-    _check_stopping([*stopping, *given], recipe.epochs)
+    check_stopping([*stopping, *given], recipe.epochs)
+    warn_of_compiled(model, _OWN_OPTIMIZERS)
+    config = _config(model, dataset, recipe, seed, arguments)
 
-    run = Run.create(run_dir, _config(model, dataset, recipe, seed))
+    run_dir = run_dir or new_run_directory(f"{model.name}-{dataset.name}-{keras.backend.backend()}-seed{seed}")
+    run = Run.create(run_dir, config)
     compile_model(model, recipe, train.batches_per_epoch, from_logits=from_logits)
-    recorder = _Recorder(run, clock, schedule_for(recipe, train.batches_per_epoch).rates)
-    started = time.perf_counter()
+    clock = Clock(train, schedule)
+    recorder = Recorder(run, clock)
+    shown = [Progress({"auto": None, 1: True, 2: False}[verbose])] if verbose else []
     every = CallbackList(
-        [clock, *callbacks, *stopping, recorder],
+        [clock, *given, *stopping, recorder, *shown],
         add_history=True,
-        add_progbar=verbose != 0,
-        verbose=verbose,
+        verbose=0,
         epochs=recipe.epochs,
         steps=len(train),
         model=model,
     )
     validation = Batches(dataset.validation, dataset.classes, batch_size=even_batch_size(len(dataset.validation)))
-    model.fit(train, validation_data=validation, epochs=recipe.epochs, shuffle=False, verbose=verbose, callbacks=every)
+    started = time.perf_counter()
+    model.fit(train, validation_data=validation, epochs=recipe.epochs, shuffle=False, verbose=0, callbacks=every)
     train_seconds = time.perf_counter() - started
+    if not recorder.rows:
+        raise ValueError(f"The callbacks left none of the {recipe.epochs} epochs to train. Received: {given}.")
     watched = model.evaluate(validation, verbose=0, return_dict=True)
-    _finish(run, model, dataset, recorder, stopping, watched, train_seconds, seed, from_logits)
+    metrics = _finish(run, model, dataset, recorder, watched, train_seconds, from_logits)
+    if shown and (said := ending(metrics, recipe.epochs)):
+        print(said)  # noqa: T201
     return run
 
 
@@ -117,27 +136,9 @@ def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int, *, f
     """Compiles a classifier with the optimizer and the loss of a recipe."""
     from_logits = gives_logits(model) if from_logits is None else from_logits
     loss = keras.losses.CategoricalCrossentropy(from_logits=from_logits, label_smoothing=recipe.label_smoothing)
-    model.compile(optimizer=optimizer_for(recipe, steps_per_epoch), loss=loss, metrics=["accuracy"])
-
-
-def _check(model: keras.Model, dataset: Dataset, recipe: Recipe) -> None:
-    if model.output_shape != (None, dataset.classes):
-        raise ValueError(
-            f"The model must have one output for each of the {dataset.classes} classes of {dataset.name!r}. "
-            f"Received: output_shape={model.output_shape}."
-        )
-    expected = tuple(model.input_shape[1:])
-    if any(size not in (None, given) for size, given in zip(expected, dataset.image_shape, strict=True)):
-        raise ValueError(
-            f"The images of {dataset.name!r} must have the model's input shape, {expected}. "
-            f"Received: {dataset.image_shape}."
-        )
-    policy = model.dtype_policy.name
-    if policy != recipe.precision:
-        raise ValueError(
-            f"The model must have been built in the recipe's precision, {recipe.precision!r}: call "
-            f"`kzoo.set_precision({recipe.precision!r})` before. Received: a model in {policy!r}."
-        )
+    optimizer = optimizer_for(recipe, steps_per_epoch)
+    _OWN_OPTIMIZERS.add(optimizer)
+    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
 
 
 def early_stopping(recipe: Recipe) -> list[keras.callbacks.EarlyStopping]:
@@ -151,78 +152,29 @@ def early_stopping(recipe: Recipe) -> list[keras.callbacks.EarlyStopping]:
             min_delta=recipe.min_delta,
             mode="min",
             restore_best_weights=True,
-            verbose=1,
         )
     ]
 
 
-def _check_stopping(callbacks: Sequence[keras.callbacks.EarlyStopping], epochs: int) -> None:
-    for callback in callbacks:
-        if callback.monitor not in _MONITORS:
-            raise ValueError(
-                f"EarlyStopping must watch one of {', '.join(_MONITORS)}: Keras would only warn, and train to the end. "
-                f"Received: monitor={callback.monitor!r}."
-            )
-        if callback.start_from_epoch + callback.patience >= epochs - 1:
-            warnings.warn(
-                f"EarlyStopping with a patience of {callback.patience} cannot stop before the last of {epochs} epochs.",
-                stacklevel=3,
-            )
-
-
-class _Clock(keras.callbacks.Callback):
-    """Tells the batches which epoch it is, and measures how long an epoch's steps take."""
-
-    def __init__(self, batches: Batches) -> None:
-        super().__init__()
-        self.batches = batches
-        self.step_seconds: list[float] = []
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.batches.start_at(epoch)
-        self._began = time.perf_counter()
-
-    def on_test_begin(self, logs: Any = None) -> None:
-        # Validation follows the epoch's last step. Reading its count waits for it: JAX and GPUs compute behind Python.
-        keras.ops.convert_to_numpy(self.model.optimizer.iterations)
-        self.step_seconds.append(time.perf_counter() - self._began)
-
-    @property
-    def images_per_second(self) -> float:
-        """Training speed over the epochs after the first, which compiles; over the first if it is the only one."""
-        seconds = self.step_seconds[1:] or self.step_seconds
-        images = min(len(self.batches.split), self.batches.batches_per_epoch * self.batches.batch_size)
-        return len(seconds) * images / sum(seconds)
-
-
-class _Recorder(keras.callbacks.Callback):
-    """Writes a row of `history.csv` after each epoch."""
-
-    def __init__(self, run: Run, clock: _Clock, rates: npt.NDArray[np.float64]) -> None:
-        super().__init__()
-        self.run = run
-        self.clock = clock
-        self.rates = rates
-        self.rows: list[dict[str, float]] = []
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        rate = float(self.rates[int(self.model.optimizer.iterations) - 1])
-        values = {name: float(value) for name, value in (logs or {}).items()}
-        seconds = self.clock.step_seconds[-1]
-        self.rows.append({"epoch": epoch + 1, **values, "learning_rate": rate, "seconds": round(seconds, 3)})
-        self.run.write_history(self.rows)
-
-
-def _config(model: keras.Model, dataset: Dataset, recipe: Recipe, seed: int) -> dict[str, Any]:
+def _config(
+    model: keras.Model, dataset: Dataset, recipe: Recipe, seed: int, arguments: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    normalization = pixel_statistics(model)
     return {
-        "model": {"name": model.name, "architecture": json.loads(model.to_json())},
+        "model": {
+            "name": model.name,
+            "arguments": None if arguments is None else json.loads(json.dumps(dict(arguments), default=str)),
+            "pixel_normalization": normalization,
+            "architecture": json.loads(model.to_json()),
+        },
         "data": {
             "name": dataset.name,
             "source": dataset.source,
             "class_names": dataset.class_names,
             "images": {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)},
         },
-        "recipe": dataclasses.asdict(recipe),
+        # `fit` leaves the normalization alone, so what the recipe asks for need not be so.
+        "recipe": dataclasses.asdict(recipe) | {"pixel_statistics": name_of_statistics(normalization, dataset)},
         "seed": seed,
     }
 
@@ -231,34 +183,32 @@ def _finish(
     run: Run,
     model: keras.Model,
     dataset: Dataset,
-    recorder: _Recorder,
-    stopping: Sequence[keras.callbacks.EarlyStopping],
+    recorder: Recorder,
     watched: Mapping[str, float],
     train_seconds: float,
-    seed: int,
     from_logits: bool,
-) -> None:
+) -> dict[str, Any]:
     from kzoo.weights import save_weights
 
     save_weights(model, run.weights_path)
     plot_history(recorder.rows, run.directory / "history.png", title=f"{model.name} on {dataset.name}")
     test = evaluate(model, dataset.test.images, dataset.test.labels, from_logits=from_logits)
-    best = stopping[0].best_epoch + 1 if stopping else len(recorder.rows)
-    write_json(
-        run.directory / "metrics.json",
-        {
-            "model": model.name,
-            "data": dataset.name,
-            "backend": keras.backend.backend(),
-            "seed": seed,
-            "epochs_run": len(recorder.rows),
-            "best_epoch": best,
-            "stopped_early": len(recorder.rows) < run.config["recipe"]["epochs"],
-            "val_loss": watched["loss"],  # as early stopping saw it, with the recipe's label smoothing
-            "val_accuracy": watched["accuracy"],
-            "test_loss": test.loss,
-            "test_accuracy": test.accuracy,
-            "train_seconds": round(train_seconds, 3),
-            "images_per_second": round(recorder.clock.images_per_second, 2),
-        },
-    )
+    clock, config = recorder.clock, run.config
+    planned = config["recipe"]["epochs"] * clock.batches.batches_per_epoch
+    metrics = {
+        "model": model.name,
+        "data": dataset.name,
+        "backend": keras.backend.backend(),
+        "seed": config["seed"],
+        "epochs_run": recorder.rows[-1]["epoch"],
+        "best_epoch": recorder.epoch_of_weights,
+        "stopped_early": clock.steps < planned,
+        "val_loss": watched["loss"],  # as early stopping saw it, with the recipe's label smoothing
+        "val_accuracy": watched["accuracy"],
+        "test_loss": test.loss,
+        "test_accuracy": test.accuracy,
+        "train_seconds": round(train_seconds, 3),
+        "images_per_second": round(clock.images_per_second, 2),
+    }
+    write_json(run.directory / "metrics.json", metrics)
+    return metrics

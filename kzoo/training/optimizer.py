@@ -8,7 +8,7 @@ import keras
 from kzoo import ops
 from kzoo.acceleration.optimizer import AcceleratedOptimizer
 from kzoo.training.recipes import DecayOn, Recipe
-from kzoo.training.schedule import schedule_for
+from kzoo.training.schedule import is_constant, schedule_for
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -101,9 +101,12 @@ class SGD(AcceleratedOptimizer):
 
 
 def optimizer_for(recipe: Recipe, steps_per_epoch: int) -> SGD:
-    """Returns the optimizer of a recipe whose epochs have that many steps."""
+    """Returns the optimizer of a recipe whose epochs have that many steps.
+
+    Where all steps have one rate it is a float, which callbacks may change, else a schedule.
+    """
     return SGD(
-        schedule_for(recipe, steps_per_epoch),
+        recipe.learning_rate if is_constant(recipe) else schedule_for(recipe, steps_per_epoch),
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,
         weight_decay=recipe.weight_decay,

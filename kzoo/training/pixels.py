@@ -1,6 +1,10 @@
 """Fits the input normalization of a new model."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import keras
+import numpy as np
 
 from kzoo.data import Dataset
 from kzoo.data.published import IMAGENET_MEAN, IMAGENET_STD
@@ -20,6 +24,40 @@ def set_pixel_statistics(model: keras.Model, dataset: Dataset, recipe: Recipe) -
     mean, std = dataset.pixel_mean, dataset.pixel_std
     if recipe.pixel_statistics == "imagenet":
         mean, std = IMAGENET_MEAN, IMAGENET_STD
+    for layer in _normalizations(model):
+        layer.set_statistics(mean, std)
+
+
+def pixel_statistics(model: keras.Model) -> dict[str, list[float]] | None:
+    """Returns mean and deviation that a model normalizes its pixels with; `None` if it has no `PixelNormalization`."""
+    for layer in _normalizations(model):
+        values = (keras.ops.convert_to_numpy(weight) for weight in (layer.pixel_mean, layer.pixel_std))
+        # Each as the shortest number that is this float32.
+        mean, std = ([float(str(number)) for number in value] for value in values)
+        return {"mean": mean, "std": std}
+    return None
+
+
+def name_of_statistics(found: dict[str, list[float]] | None, dataset: Dataset) -> str | None:
+    """Returns the recipe's name of what `pixel_statistics` found, or `None` if it is no choice of a recipe's."""
+    if found is None:
+        return None
+    known = {"imagenet": (IMAGENET_MEAN, IMAGENET_STD), "dataset": (dataset.pixel_mean, dataset.pixel_std)}
+    given = (found["mean"], found["std"])
+    return next(
+        (
+            name
+            for name, values in known.items()
+            if np.array_equal(np.array(values, np.float32), np.array(given, np.float32))
+        ),
+        None,
+    )
+
+
+def _normalizations(model: Any) -> Iterator[Any]:
+    """Yields the layers that normalize pixels, also of models within the model."""
     for layer in model.layers:
         if hasattr(layer, "set_statistics"):
-            layer.set_statistics(mean, std)
+            yield layer
+        elif hasattr(layer, "layers"):
+            yield from _normalizations(layer)

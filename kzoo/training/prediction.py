@@ -21,13 +21,15 @@ class Prediction:
     probabilities: tuple[float, ...]
 
 
-def predict_files(run: Run, files: Sequence[str | os.PathLike[str]], top: int = 1) -> list[Prediction]:
+def predict_files(
+    run: Run, files: Sequence[str | os.PathLike[str]] | str | os.PathLike[str], top: int = 1
+) -> list[Prediction]:
     """Classifies image files of any size and mode that Pillow reads, resized to the model's input (bicubic).
 
     Args:
         run: The `Run` whose model to use.
-        files: Paths of image files.
-        top: Integer, how many classes to name. Defaults to `1`.
+        files: Paths of image files, or one.
+        top: Integer, how many classes to name, 1 or larger; all where there are not so many. Defaults to `1`.
 
     Returns:
         One `Prediction` a file.
@@ -39,8 +41,11 @@ def predict_files(run: Run, files: Sequence[str | os.PathLike[str]], top: int = 
     """
     if top < 1:
         raise ValueError(f"`top` must be at least 1. Received: top={top}.")
+    files = [files] if isinstance(files, str | os.PathLike) else list(files)
     if folders := [os.fspath(file) for file in files if Path(file).is_dir()]:
         raise ValueError(f"`files` must be image files. Received: {folders[0]!r}, a folder.")
+    if not files:
+        return []
     model = run.load_model()
     height, width = model.input_shape[1:3]
     images = np.stack([decode_image(Path(file).read_bytes(), os.fspath(file), (height, width)) for file in files])

@@ -1,7 +1,11 @@
 """Recipes: everything that decides a training besides the model, the data and the seed."""
 
 import dataclasses
+import math
+import numbers
 from typing import Any, Literal, get_args
+
+import numpy as np
 
 from kzoo.choices import PadMode, Precision, check_choice, hint
 
@@ -74,12 +78,14 @@ class Recipe:
                 near = hint(name, sorted(known))
                 raise ValueError(f"A recipe has the fields {', '.join(sorted(known))}. Received: {name}.{near}")
         given = {name: value for name, value in changes.items() if value is not None}
-        if given.get("patience") == 0:
+        if given.get("patience") == 0 and given["patience"] is not False:
             given["patience"] = None
         return dataclasses.replace(self, **given)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "milestones", tuple(self.milestones))
+        for one in dataclasses.fields(self):
+            if check := _KINDS.get(one.type):
+                object.__setattr__(self, one.name, check(one.name, getattr(self, one.name)))
         for field, choices in (
             ("schedule", get_args(Schedule)),
             ("decay_on", get_args(DecayOn)),
@@ -108,6 +114,43 @@ class Recipe:
             if not valid:
                 raise ValueError(f"`{field}` must be {expected}. Received: {field}={getattr(self, field)!r}.")
 
+
+def _as_integer(field: str, value: Any) -> int:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise ValueError(f"`{field}` must be an integer. Received: {field}={value!r}.")
+    return int(value)
+
+
+def _as_integer_or_none(field: str, value: Any) -> int | None:
+    return None if value is None else _as_integer(field, value)
+
+
+def _as_number(field: str, value: Any) -> float:
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError(f"`{field}` must be a finite number. Received: {field}={value!r}.")
+    return float(value)
+
+
+def _as_numbers(field: str, values: Any) -> tuple[float, ...]:
+    if not isinstance(values, tuple | list | np.ndarray):
+        raise ValueError(f"`{field}` must be a tuple of numbers. Received: {field}={values!r}.")
+    return tuple(_as_number(field, value) for value in values)
+
+
+def _as_boolean(field: str, value: Any) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"`{field}` must be True or False. Received: {field}={value!r}.")
+    return bool(value)
+
+
+# A field's type -> what turns NumPy's scalars into Python's, and refuses the rest.
+_KINDS: dict[Any, Any] = {
+    int: _as_integer,
+    int | None: _as_integer_or_none,
+    float: _as_number,
+    tuple[float, ...]: _as_numbers,
+    bool: _as_boolean,
+}
 
 RECIPES = {
     # One cycle: a short warm-up to a high rate, then linearly to 0; weight decay on the kernels alone. Label smoothing

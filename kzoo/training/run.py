@@ -43,12 +43,16 @@ class Run:
 
     | file | content |
     |---|---|
-    | `config.json` | model, data, recipe, seed: everything needed to repeat the run |
+    | `config.json` | model, data, recipe, seed: everything needed to repeat the run; `pixel_statistics` as they were |
     | `environment.json` | versions, backend, device, what accelerates kzoo here and what is off |
-    | `history.csv` | one row an epoch |
+    | `history.csv` | one row an epoch; empty where an epoch has no such value |
     | `history.png` | the learning curves |
     | `model.weights.h5` | the weights that the training ended with: of the best epoch, with early stopping |
     | `metrics.json` | the result; written last, so a run that has it is whole |
+
+    In `metrics.json`, `best_epoch` is the epoch whose weights the model ended with, whatever chose it: `null` if they
+    are those of no epoch's end, as averages are. `epochs_run` is the number of the last epoch, also where a callback
+    went on with an earlier training, and `stopped_early` tells whether steps of the recipe are missing.
 
     Args:
         directory: Path of an existing run directory.
@@ -107,21 +111,37 @@ class Run:
 
     @property
     def history(self) -> list[dict[str, float]]:
-        """Rows of `history.csv`, one an epoch, with the epoch counted from 1.
+        """Rows of `history.csv`, one an epoch, with the epoch counted from 1, without what an epoch has no value of.
 
         Raises:
-            FileNotFoundError: If the training has not ended.
-            ValueError: If a row is damaged.
+            FileNotFoundError: If no epoch has ended.
+            ValueError: If it is damaged.
         """
         path = self._existing("history.csv")
-        with path.open(newline="", encoding="utf-8") as file:
-            names, *rows = [row for row in csv.reader(file) if row] or [[]]
-        return [_history_row(path, number, names, row) for number, row in enumerate(rows, start=1)]
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                return [_numbers(row) for row in csv.DictReader(file, strict=True)]
+        except (ValueError, csv.Error) as error:
+            raise ValueError(f"{path} must have a number or nothing in each column of each row. {error}") from error
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """One name a class."""
         return tuple(self.config["data"]["class_names"])
+
+    def check_classes(self, dataset: Dataset) -> None:
+        """Raises `ValueError` unless a dataset has the classes that the run was trained on, in their order."""
+        expected, received = self.class_names, dataset.class_names
+        if expected == received:
+            return
+        missing, new = (
+            ", ".join(map(repr, sorted(set(a) - set(b)))) or "none"
+            for a, b in ((expected, received), (received, expected))
+        )
+        raise ValueError(
+            f"The data must have the {len(expected)} classes of {self.directory}, in their order. "
+            f"Received: {len(received)} classes of {dataset.name!r}; missing: {missing}; new: {new}."
+        )
 
     def load_model(self) -> keras.Model:
         """Builds the model anew and loads the run's weights, on any backend.
@@ -150,8 +170,9 @@ class Run:
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Writes `history.csv`, whole."""
         aside = self.directory / ".history.csv"
-        with aside.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        with aside.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=columns)
             writer.writeheader()
             writer.writerows(rows)
         aside.replace(self.directory / "history.csv")
@@ -166,6 +187,15 @@ class Run:
         return read_json(self._existing(name), needed)
 
 
+def _numbers(row: dict[str, str]) -> dict[str, float]:
+    """Returns a row's values that are not empty; the reader puts `None` where columns are missing or too many."""
+    if None in row or None in row.values():
+        raise ValueError(
+            f"Received: a row of another length, {[value for value in row.values() if value is not None]}."
+        )
+    return {name: float(value) for name, value in row.items() if value}
+
+
 def _accelerations() -> dict[str, str]:
     """Returns, for each acceleration, `"on"` or why it is off."""
     return {one["name"]: "on" if one["active"] else f"off: {one['reason']}" for one in acceleration_report()}
@@ -178,15 +208,6 @@ def new_run_directory(name: str, parent: str | os.PathLike[str] = "runs") -> Pat
         number += 1
         path = Path(parent, f"{name}-{number}")
     return path
-
-
-def _history_row(path: Path, number: int, names: Sequence[str], row: Sequence[str]) -> dict[str, float]:
-    try:
-        return {name: float(value) for name, value in zip(names, row, strict=True)}
-    except ValueError as error:
-        raise ValueError(
-            f"{path} must have {len(names)} numbers a row. Received: {','.join(row)!r} in row {number}."
-        ) from error
 
 
 def read_json(path: Path, needed: Sequence[str]) -> dict[str, Any]:
@@ -215,5 +236,5 @@ def read_json(path: Path, needed: Sequence[str]) -> dict[str, Any]:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes a JSON file aside, then renames it."""
     aside = path.with_name(f".{path.name}")
-    aside.write_text(json.dumps(content, indent=2) + "\n")
+    aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     aside.replace(path)

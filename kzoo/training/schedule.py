@@ -1,6 +1,5 @@
 """Learning rates, a value a step."""
 
-import bisect
 import math
 from typing import Any
 
@@ -8,7 +7,10 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from kzoo import ops
 from kzoo.training.recipes import Recipe, Schedule
+
+MOST_STEPS = 20_000_000  # the rates take 160 MB
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -19,13 +21,16 @@ class StepSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     Args:
         learning_rate: Float, the peak.
-        total_steps: Integer, steps of the whole training; later steps have the last one's rate.
+        total_steps: Integer, steps of the whole training, at most 20,000,000; later steps have the last one's rate.
         schedule: `"linear"`, `"cosine"`, `"step"` or `"constant"`.
         warmup_steps: Integer. Step `t` of the warm-up has `start + (1 - start) * (t + 1) / warmup_steps` of the peak.
             Defaults to `0`.
         warmup_start: Float, fraction of the peak. Defaults to `0.0`.
         milestones: For `"step"`, the steps from which on the rate is multiplied by `gamma`. Defaults to `()`.
         gamma: Float. Defaults to `0.1`.
+
+    Raises:
+        ValueError: If `total_steps` is not between 1 and 20,000,000.
 
     Example:
         >>> StepSchedule(0.1, 4, "linear").rates.tolist()
@@ -43,6 +48,11 @@ class StepSchedule(keras.optimizers.schedules.LearningRateSchedule):
         gamma: float = 0.1,
     ) -> None:
         super().__init__()
+        if not 1 <= total_steps <= MOST_STEPS:
+            raise ValueError(
+                f"`total_steps`, epochs times steps an epoch, must be 1 to {MOST_STEPS:,}. "
+                f"Received: total_steps={total_steps:,}."
+            )
         self.learning_rate = learning_rate
         self.total_steps = total_steps
         self.schedule = schedule
@@ -50,24 +60,33 @@ class StepSchedule(keras.optimizers.schedules.LearningRateSchedule):
         self.warmup_start = warmup_start
         self.milestones = tuple(milestones)
         self.gamma = gamma
-        self.rates: npt.NDArray[np.float64] = np.array([self._rate(step) for step in range(total_steps)])
+        self.rates: npt.NDArray[np.float64] = np.concatenate([self._climbing(), self._following()])
+        self._kept: dict[Any, Any] = {}
 
-    def _rate(self, step: int) -> float:
-        if step < self.warmup_steps:
-            climbed = (step + 1) / self.warmup_steps
-            return self.learning_rate * (self.warmup_start + (1 - self.warmup_start) * climbed)
-        progress = (step - self.warmup_steps) / (self.total_steps - self.warmup_steps)
+    def _climbing(self) -> npt.NDArray[np.float64]:
+        climbed = np.arange(1, min(self.warmup_steps, self.total_steps) + 1) / max(self.warmup_steps, 1)
+        return self.learning_rate * (self.warmup_start + (1 - self.warmup_start) * climbed)
+
+    def _following(self) -> npt.NDArray[np.float64]:
+        steps = np.arange(self.warmup_steps, self.total_steps)
+        progress = (steps - self.warmup_steps) / max(self.total_steps - self.warmup_steps, 1)
         if self.schedule == "linear":
             return self.learning_rate * (1 - progress)
         if self.schedule == "cosine":
-            return self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+            # Cosines and powers are Python's own: NumPy's differ from processor to processor.
+            cosines = np.fromiter(map(math.cos, (math.pi * progress).tolist()), np.float64, len(steps))
+            return self.learning_rate * 0.5 * (1 + cosines)
         if self.schedule == "step":
-            return self.learning_rate * self.gamma ** bisect.bisect_right(self.milestones, step)
-        return self.learning_rate
+            levels = [self.learning_rate * self.gamma**passed for passed in range(len(self.milestones) + 1)]
+            return np.array(levels)[np.searchsorted(self.milestones, steps, side="right")]
+        return np.full(len(steps), self.learning_rate, np.float64)
 
     def __call__(self, step: Any) -> Any:
-        rates = keras.ops.convert_to_tensor(self.rates, dtype=keras.config.floatx())
-        return keras.ops.take(rates, keras.ops.minimum(keras.ops.cast(step, "int32"), self.total_steps - 1))
+        index = keras.ops.minimum(keras.ops.cast(step, "int32"), self.total_steps - 1)
+        return ops.look_up(self.rates, index, self._kept)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": {}}
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -93,3 +112,8 @@ def schedule_for(recipe: Recipe, steps_per_epoch: int) -> StepSchedule:
         milestones=tuple(round(milestone * total) for milestone in recipe.milestones),
         gamma=recipe.gamma,
     )
+
+
+def is_constant(recipe: Recipe) -> bool:
+    """Tells whether all steps of a recipe have one rate, unless a callback sets another."""
+    return recipe.schedule == "constant" and recipe.warmup == 0

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import keras
 import pytest
@@ -63,6 +64,42 @@ def test_predict_names_a_class_for_any_image(run, tmp_path):
     for prediction in predictions:
         assert set(prediction["classes"]) == {"red", "green", "blue"}
         assert sum(prediction["probabilities"]) == pytest.approx(1)
+
+
+def test_train_names_what_it_wrote_and_the_next_command(colours, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    quick = ["--data", colours, "--batch-size", "32", "--run", "my run"]
+    result = kzoo_command("train", "resnet20", *quick, "--epochs", "4", "--patience", "1", "--min-delta", "99")
+    lines = result.stdout.splitlines()
+    assert [line.split("  ")[0] for line in lines[:2]] == ["epoch 1/4", "epoch 2/4"]
+    assert lines[2] == "stopped in epoch 2 of 4; the weights are those of epoch 1"
+    assert all(f" {name} " in result.stdout for name in ("metrics.json", "model.weights.h5", "history.csv"))
+    assert "kzoo evaluate 'my run'" in result.stdout
+    assert "kzoo export 'my run' --out exports" in result.stdout
+
+
+def test_train_prints_json_and_nothing_else(colours, tmp_path):
+    quick = ["--data", colours, "--batch-size", "32", "--run", tmp_path / "run"]
+    stopping = ["--epochs", "4", "--patience", "1", "--min-delta", "99"]
+    result = kzoo_command("train", "resnet20", *quick, *stopping, "--json")
+    assert json.loads(result.stdout)["stopped_early"] is True
+    assert "stopped in epoch 2 of 4" in result.stderr
+
+
+def test_train_is_quiet_if_told(colours, tmp_path):
+    quick = ["--data", colours, "--batch-size", "32", "--epochs", "2", "--patience", "1", "--run", tmp_path / "run"]
+    assert kzoo_command("train", "resnet20", *quick, "--quiet").output == ""
+    assert (tmp_path / "run" / "metrics.json").is_file()
+
+
+def test_compare_takes_a_folder_and_names_what_is_unfinished(run, tmp_path):
+    directory, _ = run
+    for name in ("a", "b", "c"):
+        shutil.copytree(directory, tmp_path / "runs" / name)
+    (tmp_path / "runs" / "c" / "metrics.json").unlink()
+    result = kzoo_command("compare", tmp_path / "runs", "--picture", tmp_path / "curves.png", "--json")
+    assert [row["run"] for row in json.loads(result.stdout)] == [str(tmp_path / "runs" / name) for name in "ab"]
+    assert result.stderr == f"left out, since the training has not ended: {tmp_path / 'runs' / 'c'}\n"
 
 
 def test_compare_draws_the_curves(run, tmp_path):

@@ -1,3 +1,4 @@
+import contextlib
 import copy
 import hashlib
 import os
@@ -7,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+import kzoo
 from kzoo.data import Augmentation, Batches, load_dataset
 
 BATCH_5_OF_EPOCH_3 = "e4002578b95dc40b3fc9442087a33ee7a65335aca615ba18df52922bc05e55c3"
@@ -203,3 +205,153 @@ def test_batches_in_use_work_in_a_fork(batches):
         same = all(np.array_equal(batches[index][0], images) for index, images in enumerate(expected))
         os._exit(0 if same else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_no_thread_is_left_after_an_epoch(batches, last):
+    batches[0]
+    (thread,) = batches._helper._threads
+    if last:
+        batches[len(batches) - 1]
+    else:
+        batches.on_epoch_end()  # as Keras does when it starts anew after an interruption
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+    assert levels(batches[1]) == levels(batches.batch(0, 1))
+
+
+@pytest.fixture
+def trained_on(monkeypatch):
+    """The images that training sees, a batch each, and whether they count: Keras looks at some before it trains."""
+    seen: list[np.ndarray] = []
+    batch = Batches.batch
+    monkeypatch.setattr(Batches, "batch", lambda self, epoch, index: (batch(self, epoch, index)[0],) * 2)
+
+    def record(images, answers):
+        if record.counts:
+            seen.append(np.asarray(keras.ops.convert_to_numpy(images)).astype(np.uint8))
+        return keras.ops.mean(answers, axis=(1, 2))
+
+    class Counts(keras.callbacks.Callback):
+        """Tells when a step begins and ends."""
+
+        def on_train_batch_begin(self, batch, logs=None):
+            record.counts = True
+
+        def on_train_batch_end(self, batch, logs=None):
+            record.counts = False
+
+    def build(cls):
+        inputs = keras.Input((8, 8, 3))
+        model = cls(inputs, keras.layers.Conv2D(3, 1, kernel_initializer="zeros")(inputs))
+        model.compile("sgd", loss=record, run_eagerly=True)
+        return lambda *args, callbacks=(), **options: model.fit(
+            *args, shuffle=False, verbose=0, callbacks=[Counts(), *callbacks], **options
+        )
+
+    record.counts = False
+    return seen, build
+
+
+def assert_epochs(seen, batches, *expected):
+    """Compares with whole epochs, given by their number, or single batches, given as `(epoch, index)`."""
+    pairs = [
+        pair
+        for one in expected
+        for pair in ([one] if isinstance(one, tuple) else [(one, i) for i in range(batches.batches_per_epoch)])
+    ]
+    assert len(seen) == len(pairs)
+    for images, (epoch, index) in zip(seen, pairs, strict=True):
+        np.testing.assert_array_equal(images, batches.batch(epoch, index)[0], err_msg=f"epoch {epoch}, batch {index}")
+
+
+@pytest.mark.parametrize("cls", [keras.Model, kzoo.Model])
+@pytest.mark.parametrize("batch_size", [10, 5, 4])
+def test_each_epoch_of_fit_is_another(numbered, trained_on, cls, batch_size):
+    seen, build = trained_on
+    batches = Batches(numbered, 2, batch_size=batch_size, shuffle=True, augmentation=Augmentation())
+    fit = build(cls)
+    fit(batches, epochs=3)
+    assert_epochs(seen, batches, 0, 1, 2)
+    fit(batches, epochs=5, initial_epoch=3)
+    assert_epochs(seen, batches, 0, 1, 2, 3, 4)
+    batches.start_at(7)
+    build(cls)(batches, epochs=2)
+    assert_epochs(seen, batches, 0, 1, 2, 3, 4, 7, 8)
+
+
+@pytest.mark.parametrize("cls", [keras.Model, kzoo.Model])
+def test_epoch_entered_in_the_middle_is_followed_by_the_next(batches, trained_on, cls):
+    seen, build = trained_on
+    batches.start_at(2, 3)
+    fit = build(cls)
+    fit(batches)
+    fit(batches, epochs=2)
+    assert_epochs(seen, batches, (2, 3), 3, 4)
+
+
+@pytest.mark.parametrize("cls", [keras.Model, kzoo.Model])
+def test_callback_may_choose_the_epoch(batches, trained_on, cls):
+    class Backwards(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            batches.start_at(5 - epoch)
+
+    seen, build = trained_on
+    build(cls)(batches, epochs=3, callbacks=[Backwards()])
+    assert_epochs(seen, batches, 5, 4, 3)
+
+
+@pytest.mark.parametrize("cls", [keras.Model, kzoo.Model])
+@pytest.mark.parametrize("raises", [False, True])
+def test_interrupted_epoch_is_served_again(batches, trained_on, cls, raises):
+    class Stop(keras.callbacks.Callback):
+        """Ends a training after the second step of the second epoch."""
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.epoch = epoch
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = (self.epoch, batch) == (1, 1)
+            if raises and self.model.stop_training:
+                raise KeyboardInterrupt
+
+    seen, build = trained_on
+    fit = build(cls)
+    with pytest.raises(KeyboardInterrupt) if raises else contextlib.nullcontext():
+        fit(batches, epochs=3, callbacks=[Stop()])
+    fit(batches, epochs=2)
+    assert_epochs(seen, batches, 0, (1, 0), (1, 1), 1, 2)
+
+
+@pytest.mark.parametrize("cls", [keras.Model, kzoo.Model])
+def test_epoch_may_take_several_of_keras(batches, trained_on, cls):
+    seen, build = trained_on
+    build(cls)(batches, epochs=4, steps_per_epoch=2)
+    assert_epochs(seen, batches, 0, 1)
+
+
+@pytest.mark.parametrize("cls", [keras.Model, kzoo.Model])
+def test_validation_batches_stay_in_order(numbered, trained_on, cls):
+    seen, build = trained_on
+    training = Batches(numbered, 2, batch_size=5, shuffle=True)
+    validation = Batches(numbered, 2, batch_size=3)
+    build(cls)(training, epochs=3, validation_data=validation)
+    assert_epochs(seen, training, 0, 1, 2)
+    assert levels(validation[1]) == [4, 5, 6]
+
+
+@pytest.mark.parametrize("cls", [keras.Model, kzoo.Model])
+def test_compiled_steps_take_the_batches_of_each_epoch(batches, monkeypatch, cls):
+    served: list[np.ndarray] = []
+    item = Batches.__getitem__
+
+    def spy(self, index):
+        served.append(item(self, index)[0])
+        return served[-1], served[-1]
+
+    monkeypatch.setattr(Batches, "__getitem__", spy)
+    inputs = keras.Input((8, 8, 3))
+    model = cls(inputs, keras.layers.Conv2D(3, 1, kernel_initializer="zeros")(inputs))
+    model.compile("sgd", "mse")
+    model.fit(batches, epochs=3, shuffle=False, verbose=0)
+    assert_epochs(served[-12:], batches, 0, 1, 2)

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -25,11 +26,44 @@ from kzoo.training.schedule import schedule_for
         ({"label_smoothing": 1}, "`label_smoothing` must be at least 0 and below 1."),
         ({"patience": 0}, "`patience` must be at least 1, or None."),
         ({"min_delta": -0.1}, "`min_delta` must be at least 0."),
+        ({"epochs": 2.0}, "`epochs` must be an integer. Received: epochs=2.0."),
+        ({"epochs": True}, "`epochs` must be an integer. Received: epochs=True."),
+        ({"batch_size": "32"}, "`batch_size` must be an integer. Received: batch_size='32'."),
+        ({"patience": float("nan")}, "`patience` must be an integer. Received: patience=nan."),
+        ({"patience": False}, "`patience` must be an integer. Received: patience=False."),
+        ({"learning_rate": float("nan")}, "`learning_rate` must be a finite number. Received: learning_rate=nan."),
+        ({"learning_rate": "0.1"}, "`learning_rate` must be a finite number. Received: learning_rate='0.1'."),
+        ({"learning_rate": None}, "`learning_rate` must be a finite number. Received: learning_rate=None."),
+        ({"weight_decay": np.inf}, "`weight_decay` must be a finite number. Received: weight_decay=inf."),
+        ({"gamma": True}, "`gamma` must be a finite number. Received: gamma=True."),
+        ({"milestones": 0.5}, "`milestones` must be a tuple of numbers. Received: milestones=0.5."),
+        ({"milestones": ("0.5",)}, "`milestones` must be a finite number. Received: milestones='0.5'."),
+        ({"nesterov": 1}, "`nesterov` must be True or False. Received: nesterov=1."),
+        ({"flip": "no"}, "`flip` must be True or False. Received: flip='no'."),
     ],
 )
 def test_recipe_says_what_was_expected(change, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(kzoo.Recipe(), **change)
+
+
+def test_scalars_of_numpy_are_taken_as_those_of_python():
+    changes = {
+        "epochs": np.int64(3),
+        "patience": np.uint8(2),
+        "learning_rate": np.float32(0.5),
+        "nesterov": np.bool_(True),
+    }
+    recipe = dataclasses.replace(kzoo.Recipe(), milestones=np.array([0.25, 0.5]), warmup=0, **changes)
+    assert recipe == kzoo.Recipe(epochs=3, patience=2, learning_rate=0.5, milestones=(0.25, 0.5), warmup=0.0)
+    values = dataclasses.asdict(recipe)
+    assert json.loads(json.dumps(values)) == {**values, "milestones": [0.25, 0.5]}
+
+
+@pytest.mark.parametrize("patience", [False, "0"])
+def test_recipe_override_takes_no_other_zero_as_none(patience):
+    with pytest.raises(ValueError, match="`patience` must be an integer."):
+        kzoo.recipe("default").override(patience=patience)
 
 
 def test_recipe_of_unknown_name_is_an_error():

@@ -1,10 +1,14 @@
+import bisect
 import math
+import pickle
+import time
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
+import kzoo
 from kzoo import StepSchedule
 
 SCHEDULES = {
@@ -33,3 +37,57 @@ def test_schedule_is_rebuilt_from_its_config():
     schedule = StepSchedule(0.4, 20, "step", 3, 0.1, (5, 9), 0.2)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(schedule))
     np.testing.assert_array_equal(again.rates, schedule.rates)
+
+
+def rate_of(step, learning_rate, total_steps, schedule, warmup_steps, warmup_start, milestones, gamma):
+    """The rate of one step, in Python's float64."""
+    if step < warmup_steps:
+        return learning_rate * (warmup_start + (1 - warmup_start) * ((step + 1) / warmup_steps))
+    progress = (step - warmup_steps) / (total_steps - warmup_steps)
+    return {
+        "linear": lambda: learning_rate * (1 - progress),
+        "cosine": lambda: learning_rate * 0.5 * (1 + math.cos(math.pi * progress)),
+        "step": lambda: learning_rate * gamma ** bisect.bisect_right(milestones, step),
+        "constant": lambda: learning_rate,
+    }[schedule]()
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
+@pytest.mark.parametrize("warmup_steps", [0, 1, 777, 5003])
+def test_rates_are_those_of_python_to_the_bit(kind, warmup_steps):
+    arguments = (0.1, 5003, kind, warmup_steps, 0.3, (1000, 1000, 3000), 0.1)
+    rates = StepSchedule(*arguments).rates
+    assert rates.dtype == np.float64
+    assert rates.tolist() == [rate_of(step, *arguments) for step in range(5003)]
+
+
+@pytest.mark.parametrize("floatx", ["float32", "float64"])
+def test_steps_look_up_the_rates_to_the_bit(floatx):
+    with kzoo.precision(floatx):
+        schedule = StepSchedule(0.4, 20, "cosine")
+        values = [ops.convert_to_numpy(schedule(ops.convert_to_tensor(step))) for step in (0, 3, 19, 25)]
+        inside = kzoo.ops.generic.look_up(schedule.rates, ops.convert_to_tensor(3), {})
+    assert [value.dtype for value in values] == [floatx] * 4
+    assert values == [schedule.rates.astype(floatx)[step] for step in (0, 3, 19, 19)]
+    assert ops.convert_to_numpy(inside) == values[1]
+
+
+def test_schedule_in_use_is_pickled():
+    schedule = StepSchedule(0.4, 20, "linear")
+    first = float(schedule(ops.convert_to_tensor(2)))
+    assert float(pickle.loads(pickle.dumps(schedule))(ops.convert_to_tensor(2))) == first
+
+
+def test_table_is_not_converted_at_each_step():
+    schedule, step = StepSchedule(0.4, 2_000_000, "linear"), ops.convert_to_tensor(5)
+    schedule(step)
+    started = time.perf_counter()
+    for _ in range(20):
+        schedule(step)
+    assert time.perf_counter() - started < 20 * 0.002  # converting takes 5 ms or more
+
+
+@pytest.mark.parametrize("steps", [0, 20_000_001])
+def test_schedule_of_too_many_steps_is_an_error(steps):
+    with pytest.raises(ValueError, match=f"must be 1 to 20,000,000. Received: total_steps={steps:,}."):
+        StepSchedule(0.1, steps, "linear")

@@ -1,0 +1,94 @@
+"""What a training needs, looked at before it starts."""
+
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+
+from kzoo.data import Dataset
+from kzoo.training.recipes import Recipe
+from kzoo.training.schedule import is_constant
+
+_MONITORS = ("loss", "accuracy", "val_loss", "val_accuracy")
+_SET_THE_RATE = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateScheduler)
+
+
+def check_model(model: keras.Model, dataset: Dataset, recipe: Recipe) -> None:
+    """Raises `ValueError` unless a model can be trained on a dataset by a recipe, written down, and built again."""
+    if not isinstance(model, keras.Model) or not hasattr(model, "output_shape"):
+        raise ValueError(
+            "`model` must be a functional keras.Model, or a Sequential one with an Input: others cannot be built again "
+            f"from a run. Received: {model!r}."
+        )
+    if model.output_shape != (None, dataset.classes):
+        raise ValueError(
+            f"The model must have one output for each of the {dataset.classes} classes of {dataset.name!r}. "
+            f"Received: output_shape={model.output_shape}."
+        )
+    expected = model.input_shape[1:]
+    if len(expected) != 3 or any(
+        size not in (None, given) for size, given in zip(expected, dataset.image_shape, strict=True)
+    ):
+        raise ValueError(
+            f"The images of {dataset.name!r} must have the model's input shape, {expected}. "
+            f"Received: {dataset.image_shape}."
+        )
+    policy = model.dtype_policy.name
+    if policy != recipe.precision:
+        raise ValueError(
+            f"The model must have been built in the recipe's precision, {recipe.precision!r}: call "
+            f"`kzoo.set_precision({recipe.precision!r})` before. Received: a model in {policy!r}."
+        )
+
+
+def checked_callbacks(
+    callbacks: keras.callbacks.Callback | Iterable[keras.callbacks.Callback] | None, recipe: Recipe
+) -> list[keras.callbacks.Callback]:
+    """Returns callbacks as a list.
+
+    Raises:
+        ValueError: If one is no callback, or sets the learning rate that the recipe sets each step.
+    """
+    if callbacks is None:
+        return []
+    given = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
+    for callback in given:
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise ValueError(f"`callbacks` must be instances of keras.callbacks.Callback. Received: {callback!r}.")
+        if isinstance(callback, _SET_THE_RATE) and not is_constant(recipe):
+            raise ValueError(
+                f"{type(callback).__name__} cannot set the learning rate, which the recipe sets each step: change its "
+                "`schedule`, `warmup`, `milestones` and `gamma`, or leave the rate to the callback by "
+                "`override(schedule='constant', warmup=0)`. "
+                f"Received: schedule={recipe.schedule!r}, warmup={recipe.warmup}."
+            )
+    return given
+
+
+def check_stopping(callbacks: Sequence[keras.callbacks.Callback], epochs: int) -> None:
+    """Raises `ValueError` if an `EarlyStopping` watches what is not measured; warns of one that cannot stop."""
+    for callback in callbacks:
+        if not isinstance(callback, keras.callbacks.EarlyStopping):
+            continue
+        if callback.monitor not in _MONITORS:
+            raise ValueError(
+                f"EarlyStopping must watch one of {', '.join(_MONITORS)}: Keras would only warn, and train to the end. "
+                f"Received: monitor={callback.monitor!r}."
+            )
+        if callback.start_from_epoch + callback.patience >= epochs - 1:
+            warnings.warn(
+                f"EarlyStopping with a patience of {callback.patience} cannot stop before the last of {epochs} epochs.",
+                stacklevel=3,
+            )
+
+
+def warn_of_compiled(model: keras.Model, own: Any) -> None:
+    """Warns where a model comes compiled with an optimizer, if it is none of `own`: the recipe's takes its place."""
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is not None and optimizer not in own:
+        warnings.warn(
+            f"The model comes compiled with {type(optimizer).__name__}: `kzoo.fit` replaces optimizer, loss and "
+            "metrics by the recipe's.",
+            stacklevel=3,
+        )
