@@ -65,8 +65,9 @@ def _dataset_adapter() -> Any:
 
 def _iterator_of(reference: "weakref.ref[Any]") -> Iterator[Any]:
     """Returns the batches of an adapter. TensorFlow never forgets a function that gave it data; an adapter it may."""
-    adapter = reference()
-    return type(adapter)._get_iterator(adapter)  # type: ignore[no-any-return]
+    adapter: Any = reference()
+    batches: Iterator[Any] = type(adapter)._get_iterator(adapter)
+    return batches
 
 
 def _slices(adapter: Any) -> Any:

@@ -53,8 +53,9 @@ FASTER_FORMS = {
         "update_average",
     },
 }
-# What makes an operation round as it is defined, where a compiler would not: on with and without acceleration.
-EXACT_FORMS = {"tensorflow": set[str](), "jax": {"divide"}, "torch": set[str]()}
+# What makes an operation round as it is defined, on with and without acceleration. JAX would multiply by a reciprocal;
+# TensorFlow adds up all of a channel in one go, which loses four digits on images with an even background.
+EXACT_FORMS = {"tensorflow": {"batch_norm"}, "jax": {"divide"}, "torch": set[str]()}
 
 _backend = keras.config.backend()
 _of_backend = importlib.import_module(f"kzoo.ops.{_backend}")

@@ -120,7 +120,7 @@ def test_prediction_names_all_classes_at_most(finished, tmp_path):
 
 
 def test_folder_is_no_image(finished, tmp_path):
-    with pytest.raises(ValueError, match="must be an image file. Received: a folder."):
+    with pytest.raises(ValueError, match="`files` must be image files. Received: .*, a folder."):
         kzoo.predict_files(kzoo.Run(finished[0] / "one"), [tmp_path])
 
 
