@@ -168,7 +168,7 @@ def test_program_starts_in_little_time(arguments):
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert min(seconds() for _ in range(3)) < 0.3
+    assert min(seconds() for _ in range(5)) < 0.3  # other programs on the machine only make it longer
 
 
 def test_program_without_a_backend_says_what_to_install(no_choice):
