@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 from keras import ops
 
-from kzoo.environment import device_kind
+from kzoo.environment import computes_on_cpu
 from kzoo.ops import generic
 
 Tensor = Any
@@ -23,7 +23,7 @@ def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[
     x, gamma, beta = (tf.convert_to_tensor(ops.convert_to_tensor(tensor)) for tensor in (x, gamma, beta))
     if x.dtype != tf.float32:
         return generic.batch_norm(x, gamma, beta, epsilon)
-    if device_kind() == "gpu":
+    if not computes_on_cpu():
         return _fused_batch_norm(x, gamma, beta, epsilon)
     return (_plain_batch_norm if is_small(x) else _place_by_place_batch_norm)(x, gamma, beta, epsilon)
 
