@@ -5,6 +5,7 @@ from typing import Any
 import tensorflow as tf
 from keras import ops
 
+from kzoo.acceleration import names
 from kzoo.environment import computes_on_cpu
 from kzoo.ops import generic
 
@@ -25,7 +26,11 @@ def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[
         return generic.batch_norm(x, gamma, beta, epsilon)
     if not computes_on_cpu():
         return _fused_batch_norm(x, gamma, beta, epsilon)
-    return (_plain_batch_norm if is_small(x) else _place_by_place_batch_norm)(x, gamma, beta, epsilon)
+    if is_small(x):
+        return _plain_batch_norm(x, gamma, beta, epsilon)
+    if names.tensorflow_differentiates_forward(x, gamma, beta):
+        return generic.batch_norm(x, gamma, beta, epsilon)
+    return _place_by_place_batch_norm(x, gamma, beta, epsilon)
 
 
 def _fused_batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -58,17 +63,39 @@ def _place_by_place_batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: 
         y, *_ = tf.raw_ops.FusedBatchNormV3(
             x=x, scale=gamma, offset=beta, mean=mean, variance=variance, epsilon=epsilon, is_training=False
         )
+        return y, lambda slope: gradient(*map(tf.identity, (slope, x, gamma, mean, variance)))
 
-        def gradient(slope: Tensor) -> tuple[Tensor, ...]:
-            statistics = {"reserve_space_1": mean, "reserve_space_2": variance, "reserve_space_3": []}
-            slopes = tf.raw_ops.FusedBatchNormGradV3(
-                y_backprop=slope, x=x, scale=gamma, epsilon=epsilon, is_training=True, **statistics
-            )
-            return tuple(slopes[:3])
-
-        return y, gradient
+    @tf.custom_gradient
+    def gradient(slope: Tensor, x: Tensor, gamma: Tensor, mean: Tensor, variance: Tensor) -> tuple[Any, Any]:
+        statistics = {"reserve_space_1": mean, "reserve_space_2": variance, "reserve_space_3": []}
+        slopes = tf.raw_ops.FusedBatchNormGradV3(
+            y_backprop=slope, x=x, scale=gamma, epsilon=epsilon, is_training=True, **statistics
+        )
+        return tuple(slopes[:3]), lambda *others: (*_second_gradient(*others, slope, x, gamma, epsilon), None, None)
 
     return normalize(x, gamma, beta), mean, variance
+
+
+def _second_gradient(
+    for_x: Tensor, for_gamma: Tensor, for_beta: Tensor, slope: Tensor, x: Tensor, gamma: Tensor, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the gradients for `slope`, `x` and `gamma` of a batch norm's gradients, given the slopes for these.
+
+    TensorFlow's own get lost where forward derivatives are computed from them.
+    """
+    centred = x - _mean(x)
+    inverse_std = tf.math.rsqrt(_mean(tf.square(centred)) + epsilon)
+    normalized = centred * inverse_std
+
+    def project(values: Tensor) -> Tensor:
+        return values - _mean(values) - normalized * _mean(values * normalized)
+
+    scale, count = gamma * inverse_std, tf.cast(tf.size(x) // tf.shape(x)[-1], x.dtype)
+    covariance = _mean(for_x * project(slope))
+    weights = (for_gamma - scale * _mean(for_x * normalized)) * slope - scale * _mean(slope * normalized) * for_x
+    by_slope = scale * project(for_x) + for_gamma * normalized + for_beta
+    by_x = inverse_std * (project(weights) - scale * covariance * normalized)
+    return by_slope, by_x, inverse_std * covariance * count
 
 
 def _plain_batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
