@@ -26,13 +26,13 @@ def by_definition():
         yield
 
 
-def small_model(model_class=kzoo.Model, **options):
+def small_model(model_class=kzoo.Model, dropout=0.0):
     """Returns a residual network of a block, for images of 8 pixels a side."""
     images = keras.Input((8, 8, 3), name="images")
     x = kzoo.PixelNormalization(name="pixels")(images)
     x = kzoo.ReLU()(kzoo.BatchNorm()(kzoo.Conv2D(4)(x)))
     y = kzoo.ReLU()(kzoo.BatchNorm()(kzoo.Conv2D(6, stride=2)(x)))
-    y = kzoo.BatchNorm()(kzoo.Conv2D(6)(kzoo.Dropout(options.pop("dropout", 0))(y)))
+    y = kzoo.BatchNorm()(kzoo.Conv2D(6)(kzoo.Dropout(dropout, name="dropout")(y)))
     y = kzoo.ReLU()(kzoo.Add()([kzoo.ZeroPadShortcut(6)(x), y]))
     y = keras.layers.Dense(5, name="logits")(keras.layers.GlobalAveragePooling2D()(y))
-    return model_class(images, y, **options)
+    return model_class(images, y)

@@ -20,6 +20,7 @@ from kzoo.acceleration.registry import Acceleration
 
 Tensor = Any
 
+
 class _Step(NamedTuple):
     """One operation of a plan. Tensors are known by their numbers: the model's inputs come first, then each result."""
 

@@ -23,6 +23,8 @@ Tensor = Any
 def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = None) -> Tensor:
     """Does what `kzoo.ops.generic.conv2d` does, with the bias where graph optimizers look for it."""
     x, kernel = (tf.convert_to_tensor(ops.convert_to_tensor(tensor)) for tensor in (x, kernel))
+    if x.shape.rank != 4:  # TensorFlow ends the process where it expects images
+        return generic.conv2d(x, kernel, stride, bias)
     pad = kernel.shape[0] // 2
     small = is_small(x) and computes_on_cpu()
     if small and stride > 1:
