@@ -196,38 +196,48 @@ def _look_at_torch() -> BackendFacts:
 
 
 def device_kind() -> str:
-    """Returns `"gpu"` if the backend that Keras uses computes on one, else `"cpu"`."""
+    """Returns the kind of device that the backend computes on: `"cpu"`, `"tpu"`, or `"gpu"` for any other."""
     import keras
 
     backend = keras.config.backend()
-    found: Any
     if backend == "tensorflow":
         import tensorflow
 
-        found = tensorflow.config.list_physical_devices("GPU")
+        kinds = {device.device_type for device in tensorflow.config.list_physical_devices()}
     elif backend == "jax":
         import jax
 
-        found = jax.default_backend() == "gpu"
+        kinds = {jax.default_backend()}
     else:
-        import torch
+        kinds = {keras.ops.zeros(()).device.type}  # Keras chooses: it has an order of devices, and a setting
+    return _kind_among(kinds)
 
-        found = torch.cuda.is_available()
-    return "gpu" if found else "cpu"
+
+def computes_on_cpu() -> bool:
+    """Returns whether the backend computes on CPUs: others have kernels of their own, and compute meanwhile."""
+    return device_kind() == "cpu"
 
 
 def device_of(variable: Any) -> str:
-    """Returns `"gpu"` if a Keras variable lives on one, else `"cpu"`."""
+    """Returns the kind of device that a Keras variable lives on, as `device_kind`."""
     import keras
 
     value, backend = variable.value, keras.config.backend()
     if backend == "tensorflow":
-        on_gpu = "GPU" in value.device
+        kinds = {value.device.rpartition("device:")[-1].partition(":")[0] or "CPU"}
     elif backend == "jax":
-        on_gpu = any(device.platform == "gpu" for device in value.devices())
+        kinds = {device.platform for device in value.devices()}
     else:
-        on_gpu = value.device.type == "cuda"
-    return "gpu" if on_gpu else "cpu"
+        kinds = {value.device.type}
+    return _kind_among(kinds)
+
+
+def _kind_among(names: set[str]) -> str:
+    """Returns the kind of the fastest of some devices, by what backends call them."""
+    found = {name.lower() for name in names} - {"cpu", "xla_cpu"}
+    if not found:
+        return "cpu"
+    return "tpu" if found & {"tpu", "xla"} else "gpu"
 
 
 def record() -> dict[str, Any]:

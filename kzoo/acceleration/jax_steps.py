@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from jax import numpy as jnp
 
-from kzoo.acceleration import process
+from kzoo.acceleration import jax_products, process
 from kzoo.acceleration.registry import Acceleration, NotHereError, find
 
 _OPTION = "xla_multiheap_size_constraint_per_heap"
@@ -67,7 +67,8 @@ def jit(step: Callable[..., Any], **options: Any) -> Callable[..., Any]:
 
 def _largest_tensor(jaxpr: Any) -> int:
     """Returns the bytes of the largest tensor that a program computes."""
-    inner = jax.tree.leaves([list(equation.params.values()) for equation in jaxpr.eqns])
+    parameters = [list(equation.params.values()) for equation in jaxpr.eqns]
+    inner = jax.tree.leaves([parameters, [jax_products.program(equation) for equation in jaxpr.eqns]])
     programs = [getattr(program, "jaxpr", program) for program in inner]
     found = [_largest_tensor(program) for program in programs if hasattr(program, "eqns")]
     tensors = [variable.aval for equation in jaxpr.eqns for variable in equation.outvars]

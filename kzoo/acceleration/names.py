@@ -59,6 +59,12 @@ def tensorflow_uses_onednn() -> bool | None:
     return None if ask is None else bool(ask())
 
 
+def tensorflow_differentiates_forward(*tensors: Any) -> bool:
+    """Returns whether forward derivatives by tensors are computed as operations run; yes where it does not tell."""
+    pack = find("tensorflow.python.eager.forwardprop_util:pack_tangents")
+    return pack is None or bool(pack(list(tensors)).tangents)
+
+
 def jax_has_started() -> bool:
     """Returns whether JAX has made up its mind about devices and flags; yes where it does not tell."""
     ask = find("jax._src.xla_bridge:backends_are_initialized")

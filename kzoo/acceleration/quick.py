@@ -1,6 +1,5 @@
 """Calls of layers without the preparations that they do not need."""
 
-import contextlib
 import inspect
 from typing import Any
 
@@ -20,8 +19,8 @@ class QuickLayer(keras.layers.Layer):
 
     Before each call Keras looks for what to convert, cast, build, mask and infer. PyTorch runs layer by layer from
     Python, where that takes longer than a small convolution. Calls that somebody watches or changes (hooks,
-    rematerialization, quantization) and calls that fail go Keras's way. Subclasses from elsewhere may do in `call` what
-    needs the preparations, and get them.
+    rematerialization, quantization) and inputs that may not fit go Keras's way, whose errors name the layer. Subclasses
+    from elsewhere may do in `call` what needs the preparations, and get them.
     """
 
     makes_spare = False  # whether each call gives a new tensor, which neither the layer nor its gradient needs again
@@ -36,11 +35,16 @@ class QuickLayer(keras.layers.Layer):
         cls._takes_training = "training" in inspect.signature(cls.call).parameters
         cls._own_call = cls.call
 
+    def fits(self, inputs: Any) -> bool:
+        """Returns whether the shapes of one tensor, or a list of them, are surely those that `call` takes."""
+        return not isinstance(inputs, list)
+
     def is_as_defined(self) -> bool:
         """Returns whether a call is the class's `call` and nothing else."""
         return (
             self._quick
             and self.built
+            and self.input_spec is None
             and self.activity_regularizer is None
             and self._remat_mode is None
             and self.quantization_mode is None
@@ -56,8 +60,7 @@ class QuickLayer(keras.layers.Layer):
             and (training is not None or not self._takes_training)
             and self.is_as_defined()
             and is_prepared(self, args[0])
+            and self.fits(args[0])
         ):
-            # An error comes again below, with Keras's account of the arguments.
-            with contextlib.suppress(TypeError, ValueError, RuntimeError):
-                return self.call(args[0], training=training) if self._takes_training else self.call(args[0])
+            return self.call(args[0], training=training) if self._takes_training else self.call(args[0])
         return super().__call__(*args, **kwargs)

@@ -17,7 +17,7 @@ from keras import tree
 
 from kzoo.acceleration.arrays import SPLIT
 from kzoo.acceleration.registry import Acceleration, find
-from kzoo.environment import device_kind
+from kzoo.environment import computes_on_cpu
 
 _ADAPTERS = "keras.src.trainers.data_adapters"
 _ARRAYS = f"{_ADAPTERS}.array_data_adapter:ArrayDataAdapter"
@@ -85,7 +85,7 @@ def _slices(adapter: Any) -> Any:
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     batches = tf.data.Dataset.from_tensor_slices(inputs).batch(adapter._batch_size).with_options(options)
     # A batch takes 0.1 ms. On CPUs a thread that prepares it meanwhile keeps a core from the network for longer.
-    return batches.prefetch(2) if device_kind() == "gpu" else batches
+    return batches if computes_on_cpu() else batches.prefetch(2)
 
 
 def pipeline(x: Any, y: Any, sample_weight: Any, *, shuffle: Any, class_weight: Any, **options: Any) -> Any:

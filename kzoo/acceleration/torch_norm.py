@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from kzoo.acceleration import torch_observers
 from kzoo.acceleration.registry import Acceleration
 
 Tensor = Any
@@ -39,19 +40,35 @@ class BatchNorm(torch.autograd.Function):
         return y, mean, variance
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, slope: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         x, gamma, mean, inverse_std = ctx.saved_tensors
+        if torch.is_grad_enabled():  # for derivatives of this one
+            return *_slopes(x, gamma, slope, ctx.epsilon), None
         images, slope = x.permute(0, 3, 1, 2), slope.permute(0, 3, 1, 2)
         statistics = (None, None, mean, inverse_std, True, ctx.epsilon)
         slopes = torch.ops.aten.native_batch_norm_backward(slope, images, gamma, *statistics, [True, True, True])
         return slopes[0].permute(0, 2, 3, 1), *slopes[1:], None
 
 
+def takes(x: Tensor) -> bool:
+    """Returns whether `BatchNorm` takes images: at least one, and where an operation needs no rules but a gradient."""
+    return x.numel() > 0 and not torch_observers.transforms() and ACCELERATION.is_active()
+
+
+def _slopes(x: Tensor, gamma: Tensor, slope: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the gradients for `x`, `gamma` and `beta`, by operations that have gradients in turn."""
+    images = (0, 1, 2)
+    centred = x - x.mean(images)
+    inverse_std = (centred.square().mean(images) + epsilon).rsqrt()
+    normalized = centred * inverse_std
+    for_x = slope - slope.mean(images) - normalized * (slope * normalized).mean(images)
+    return for_x * (gamma * inverse_std), (slope * normalized).sum(images), slope.sum(images)
+
+
 def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     """Returns mean and biased variance of each channel of a tensor of shape `(batch, height, width, channels)`."""
     channels = x.shape[-1]
-    places = x.reshape(len(x), -1, 1, 1)
+    places = x.reshape(x.shape[0], -1, 1, 1)
     means, variances = torch.batch_norm_update_stats(places, None, None, 0.0)
     means, variances = means.view(-1, channels), variances.view(-1, channels)
     mean = means.mean(0)

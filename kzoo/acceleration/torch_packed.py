@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch.utils.weak import WeakIdKeyDictionary
 
+from kzoo.acceleration import torch_observers
 from kzoo.acceleration.registry import Acceleration
 
 Tensor = Any
@@ -17,10 +18,11 @@ _PACKED: MutableMapping[Tensor, Any] = WeakIdKeyDictionary()  # kernels as oneDN
 def takes(x: Tensor) -> bool:
     """Returns whether `conv2d_relu` is the faster form for images: float32 on CPUs, not within a compiled program.
 
-    PyTorch's compiler has fusions of its own, and no fixed number of images.
+    PyTorch's compiler has fusions of its own, and no fixed number of images. Whoever observes operations knows those
+    with public names.
     """
     suits = x.is_cpu and x.dtype == torch.float32 and x.numel() > 0
-    return suits and not torch.compiler.is_compiling() and ACCELERATION.is_active()
+    return suits and not torch.compiler.is_compiling() and not torch_observers.observes() and ACCELERATION.is_active()
 
 
 def conv2d_relu(x: Tensor, kernel: Tensor, stride: int, bias: Tensor | None, residual: Tensor | None) -> Tensor:

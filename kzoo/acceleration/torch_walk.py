@@ -14,17 +14,11 @@ import numpy as np
 import torch
 from keras import tree
 
-from kzoo.acceleration import torch_calls
+from kzoo.acceleration import torch_calls, torch_observers
 from kzoo.acceleration.quick import QuickLayer
-from kzoo.acceleration.registry import Acceleration, find
+from kzoo.acceleration.registry import Acceleration
 
 Tensor = Any
-
-# Whether there are transforms of `torch.func`, or modes that see each operation.
-_OBSERVERS = [
-    find(f"torch._C:{name}")
-    for name in ("_are_functorch_transforms_active", "_len_torch_dispatch_stack", "_len_torch_function_stack")
-]
 
 
 class _Step(NamedTuple):
@@ -122,7 +116,7 @@ def run(function: Any, walk: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any
 
 def _follow(steps: list[_Step], outputs: list[int], tensors: list[Tensor], operation_fn: Any) -> list[Tensor]:
     values = [*tensors, *([None] * len(steps))]
-    writes_over = not _is_traced()
+    writes_over = not torch_observers.observes()
     for step in steps:
         argument = [values[i] for i in step.reads] if step.listed else values[step.reads[0]]
         y = _write_over(step, argument, values[step.spare]) if writes_over and step.spare is not None else None
@@ -147,11 +141,6 @@ def _write_over(step: _Step, argument: Any, spare: Tensor) -> Tensor | None:
     if operation.in_place == "add" and len(argument) == 2 and argument[0].shape == argument[1].shape:
         return spare.add_(argument[0] if spare is argument[1] else argument[1])
     return None
-
-
-def _is_traced() -> bool:
-    """Returns whether PyTorch does, or may do, something else with operations than compute them."""
-    return torch.jit.is_tracing() or any(observes is None or observes() for observes in _OBSERVERS)
 
 
 def _check() -> bool:

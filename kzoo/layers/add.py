@@ -1,5 +1,7 @@
 """The sum at the end of a residual block."""
 
+from typing import Any
+
 import keras
 
 from kzoo.acceleration.quick import QuickLayer
@@ -11,3 +13,6 @@ class Add(QuickLayer, keras.layers.Add):
 
     makes_spare = True
     in_place = "add"
+
+    def fits(self, inputs: Any) -> bool:
+        return isinstance(inputs, list) and all(tensor.shape == inputs[0].shape for tensor in inputs)

@@ -66,13 +66,16 @@ class Conv2D(QuickLayer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        channels = channels_of(input_shape)
+        self._channels = channels = channels_of(input_shape)
         self.kernel = self.add_weight(
             name="kernel",
             shape=(self.kernel_size, self.kernel_size, channels, self.filters),
             initializer=self.kernel_initializer,
         )
         self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros") if self.use_bias else None
+
+    def fits(self, inputs: Any) -> bool:
+        return are_images(inputs, self._channels)
 
     def call(self, inputs: Any) -> Any:
         return ops.conv2d(inputs, self.kernel, self.stride, self.bias)
@@ -112,6 +115,9 @@ class Conv2DReLU(Conv2D):
     def build(self, input_shape: Any) -> None:
         super().build(_first(input_shape))
 
+    def fits(self, inputs: Any) -> bool:
+        return super().fits(inputs[0] if isinstance(inputs, list) else inputs)
+
     def call(self, inputs: Any) -> Any:
         x, *residual = inputs if isinstance(inputs, list | tuple) else [inputs]
         return ops.conv2d_relu(x, self.kernel, self.stride, self.bias, *residual)
@@ -133,6 +139,11 @@ def channels_of(input_shape: tuple[int | None, ...]) -> int:
             f"Received: input_shape={tuple(input_shape)}."
         )
     return input_shape[-1]
+
+
+def are_images(inputs: Any, channels: int) -> bool:
+    """Returns whether a layer's inputs are one tensor of shape `(batch, height, width, channels)`."""
+    return not isinstance(inputs, list) and inputs.ndim == 4 and inputs.shape[-1] == channels
 
 
 def strided(size: int | None, stride: int) -> int | None:

@@ -6,7 +6,7 @@ import keras
 
 from kzoo import ops
 from kzoo.acceleration.quick import QuickLayer
-from kzoo.layers.conv import channels_of
+from kzoo.layers.conv import are_images, channels_of
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -48,7 +48,8 @@ class BatchNorm(QuickLayer):
         self.epsilon = epsilon
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        shape = (channels_of(input_shape),)
+        self._channels = channels_of(input_shape)
+        shape = (self._channels,)
         self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones", autocast=False)
         self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros", autocast=False)
         self.moving_mean = self.add_weight(
@@ -57,6 +58,9 @@ class BatchNorm(QuickLayer):
         self.moving_variance = self.add_weight(
             name="moving_variance", shape=shape, initializer="ones", trainable=False, autocast=False
         )
+
+    def fits(self, inputs: Any) -> bool:
+        return are_images(inputs, self._channels)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         x = keras.ops.cast(inputs, self.variable_dtype)

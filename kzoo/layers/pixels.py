@@ -7,7 +7,7 @@ import keras
 
 from kzoo import ops
 from kzoo.acceleration.quick import QuickLayer
-from kzoo.layers.conv import channels_of
+from kzoo.layers.conv import are_images, channels_of
 
 # Of the 50,000 training images of CIFAR-10, for networks that have not seen their own data yet.
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
@@ -73,6 +73,9 @@ class PixelNormalization(QuickLayer):
         _check_statistics(mean, std)
         self.pixel_mean.assign(list(mean))
         self.pixel_std.assign(list(std))
+
+    def fits(self, inputs: Any) -> bool:
+        return are_images(inputs, len(self.mean))
 
     def call(self, inputs: Any) -> Any:
         largest = 255 * keras.ops.sign(self.pixel_std)  # not a constant, see `kzoo.ops.generic.divide`

@@ -25,9 +25,13 @@ class ScaleShift(QuickLayer):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         if input_shape[-1] is None:
             raise ValueError(f"Inputs must have known channels. Received: input_shape={tuple(input_shape)}.")
-        shape = (input_shape[-1],)
+        self._channels = input_shape[-1]
+        shape = (self._channels,)
         self.scale = self.add_weight(name="scale", shape=shape, initializer="ones")
         self.shift = self.add_weight(name="shift", shape=shape, initializer="zeros")
+
+    def fits(self, inputs: Any) -> bool:
+        return not isinstance(inputs, list) and inputs.ndim > 0 and inputs.shape[-1] == self._channels
 
     def call(self, inputs: Any) -> Any:
         return ops.scale_shift(inputs, self.scale, self.shift)

@@ -7,7 +7,7 @@ import keras
 from kzoo import ops
 from kzoo.acceleration.quick import QuickLayer
 from kzoo.arguments import integer
-from kzoo.layers.conv import channels_of, strided
+from kzoo.layers.conv import are_images, channels_of, strided
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -39,12 +39,16 @@ class ZeroPadShortcut(QuickLayer):
         self.stride = integer(stride, "stride", least=1)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        extra = self.filters - channels_of(input_shape)
+        self._channels = channels_of(input_shape)
+        extra = self.filters - self._channels
         if extra < 0:
             raise ValueError(
                 f"`filters` must be at least the input's channels, {input_shape[-1]}. Received: filters={self.filters}."
             )
         self._padding = (extra // 2, extra - extra // 2)
+
+    def fits(self, inputs: Any) -> bool:
+        return are_images(inputs, self._channels)
 
     def call(self, inputs: Any) -> Any:
         return ops.pad_channels(ops.subsample(inputs, self.stride), *self._padding)

@@ -15,7 +15,7 @@ from jax import lax
 from jax import numpy as jnp
 from keras import config, ops
 
-from kzoo.acceleration import jax_onednn
+from kzoo.acceleration import jax_onednn, jax_products
 from kzoo.ops import generic
 
 Tensor = Any
@@ -39,11 +39,15 @@ def divide(x: Tensor, divisor: Tensor) -> Tensor:
 
 
 def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = None) -> Tensor:
-    """Does what `kzoo.ops.generic.conv2d` does. On CPUs it has a gradient, and no forward-mode derivative."""
+    """Does what `kzoo.ops.generic.conv2d` does, on CPUs with gradients of its own."""
     x, kernel = ops.convert_to_tensor(x), ops.convert_to_tensor(kernel)
-    ours = jax.default_backend() == "cpu" and x.dtype == kernel.dtype and x.dtype in (jnp.float32, jnp.float64)
-    y = (_conv2d if ours else _convolve)(x, kernel, stride)
+    y = (_product_of_cpus() if _suits_cpus(x, kernel) else _convolve)(x, kernel, stride=stride)
     return y if bias is None else y + ops.convert_to_tensor(bias)
+
+
+def _suits_cpus(x: Tensor, kernel: Tensor) -> bool:
+    on_cpu = jax.default_backend() == "cpu" and x.dtype == kernel.dtype and x.dtype in (jnp.float32, jnp.float64)
+    return on_cpu and jax_products.takes(x, kernel)
 
 
 def conv2d_relu(
@@ -52,7 +56,7 @@ def conv2d_relu(
     """Does what `kzoo.ops.generic.conv2d_relu` does, on CPUs by one operation of oneDNN."""
     x, kernel = ops.convert_to_tensor(x), ops.convert_to_tensor(kernel)
     others = [ops.convert_to_tensor(tensor) for tensor in (bias, residual) if tensor is not None]
-    if not jax_onednn.takes(_multiply_adds(x, kernel, stride), x, kernel, *others):
+    if not jax_products.takes(x) or not jax_onednn.takes(_multiply_adds(x, kernel, stride), x, kernel, *others):
         return generic.conv2d_relu(x, kernel, stride, bias, residual, convolve=conv2d)
     return _conv2d_relu(x, kernel, others, stride, bias is not None)
 
@@ -81,41 +85,38 @@ def _multiply_adds(x: Tensor, kernel: Tensor, stride: int) -> int:
     return math.prod(x.shape[:3]) * math.prod(kernel.shape) // stride**2
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _conv2d(x: Tensor, kernel: Tensor, stride: int) -> Tensor:
-    return _convolve_on_all_cores(x, kernel, stride)
-
-
-def _forward(x: Tensor, kernel: Tensor, stride: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    return _convolve_on_all_cores(x, kernel, stride), (x, kernel)
-
-
-def _backward(stride: int, saved: tuple[Tensor, Tensor], dy: Tensor) -> tuple[Tensor, Tensor]:
-    x, kernel = saved
+def _images_gradient(kernel: Tensor, slope: Tensor, *, shapes: Any, stride: int) -> Tensor:
     if stride == 1:
-        dx = _convolve_on_all_cores(dy, kernel[::-1, ::-1].swapaxes(2, 3), 1)
-    else:
-        (dx,) = jax.linear_transpose(lambda inputs: _convolve(inputs, kernel, stride), x)(dy)
-    return dx, _kernel_gradient(x, dy, kernel.shape[0], stride)
+        return _convolve_on_all_cores(slope, kernel[::-1, ::-1].swapaxes(2, 3), 1)
+    x = jax.ShapeDtypeStruct(shapes[0], slope.dtype)
+    return jax.linear_transpose(lambda x: _convolve(x, kernel, stride), x)(slope)[0]
 
 
-_conv2d.defvjp(_forward, _backward)
+@functools.cache
+def _product_of_cpus() -> Any:
+    """Returns the convolution as an operation whose derivatives are convolutions and sums of matrix products."""
+    jax_onednn.ACCELERATION.is_active()  # tried now, and not while JAX compiles
+
+    def forward(x: Tensor, kernel: Tensor, *, shapes: Any, stride: int) -> Tensor:
+        return _convolve_on_all_cores(x, kernel, stride)
+
+    def kernel_gradient(x: Tensor, slope: Tensor, *, shapes: Any, stride: int) -> Tensor:
+        return _kernel_gradient(x, slope, shapes[1][0], stride)
+
+    return jax_products.product("convolution", _convolve, (forward, _images_gradient, kernel_gradient))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3, 4))
 def _conv2d_relu(x: Tensor, kernel: Tensor, others: list[Tensor], stride: int, biased: bool) -> Tensor:
     return jax_onednn.convolve(x, kernel, *others, stride=stride, biased=biased, relu=True)
 
 
-def _forward_relu(x: Tensor, kernel: Tensor, others: list[Tensor], stride: int, biased: bool) -> tuple[Tensor, Any]:
-    return jax.vjp(lambda x, kernel, others: ops.relu(sum(others, start=conv2d(x, kernel, stride))), x, kernel, others)
+@_conv2d_relu.defjvp
+def _derivative_of_conv2d_relu(stride: int, biased: bool, primals: Any, tangents: Any) -> tuple[Tensor, Tensor]:
+    def definition(x: Tensor, kernel: Tensor, others: list[Tensor]) -> Tensor:
+        return ops.relu(sum(others, start=conv2d(x, kernel, stride)))
 
-
-def _backward_relu(stride: int, biased: bool, vjp: Any, dy: Tensor) -> Any:
-    return vjp(dy)
-
-
-_conv2d_relu.defvjp(_forward_relu, _backward_relu)
+    return jax.jvp(definition, primals, tangents)
 
 
 def _kernel_gradient(x: Tensor, dy: Tensor, size: int, stride: int) -> Tensor:

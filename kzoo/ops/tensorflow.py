@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras import ops
 
 from kzoo.acceleration.tensorflow_gradients import custom_gradient
-from kzoo.environment import device_kind
+from kzoo.environment import computes_on_cpu
 from kzoo.ops import generic
 from kzoo.ops.tensorflow_norm import batch_norm as batch_norm
 from kzoo.ops.tensorflow_norm import is_small
@@ -24,8 +24,10 @@ Tensor = Any
 def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = None) -> Tensor:
     """Does what `kzoo.ops.generic.conv2d` does, with the bias where graph optimizers look for it."""
     x, kernel = (tf.convert_to_tensor(ops.convert_to_tensor(tensor)) for tensor in (x, kernel))
+    if x.shape.rank != 4:  # TensorFlow ends the process where it expects images
+        return generic.conv2d(x, kernel, stride, bias)
     pad = kernel.shape[0] // 2
-    small = is_small(x) and device_kind() == "cpu"
+    small = is_small(x) and computes_on_cpu()
     if small and stride > 1:
         y = tf.nn.conv2d(x, kernel, stride, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
     elif small and pad < 2 and bias is None:
@@ -63,7 +65,7 @@ def subsample(x: Tensor, stride: int) -> Tensor:
     TensorFlow copies strided slices value by value: 8 ms of a ResNet-20's step, 6 of a folded batch's 60 ms.
     """
     x = tf.convert_to_tensor(ops.convert_to_tensor(x))
-    if stride == 1 or not x.dtype.is_floating or device_kind() == "gpu":
+    if stride == 1 or not x.dtype.is_floating or not computes_on_cpu():
         return generic.subsample(x, stride)
     return tf.nn.avg_pool2d(x, 1, stride, "VALID")
 
@@ -72,7 +74,7 @@ def normalize(x: Tensor, largest: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Does what `kzoo.ops.generic.normalize` does, a row at a time: three channels are few for CPUs to loop over."""
     x, *statistics = (tf.convert_to_tensor(ops.convert_to_tensor(tensor)) for tensor in (x, largest, mean, std))
     sizes = x.shape[1:]
-    if device_kind() == "gpu" or len(x.shape) < 3 or not sizes.is_fully_defined():
+    if not computes_on_cpu() or len(x.shape) < 3 or not sizes.is_fully_defined():
         return generic.normalize(x, *statistics)
     width, channels = sizes[-2:]
     rows = tf.reshape(x, [-1, width * channels])

@@ -7,8 +7,9 @@ from typing import Any
 import tensorflow as tf
 from keras import ops
 
+from kzoo.acceleration import names
 from kzoo.acceleration.tensorflow_gradients import custom_gradient
-from kzoo.environment import device_kind
+from kzoo.environment import computes_on_cpu
 from kzoo.ops import generic
 
 Tensor = Any
@@ -24,11 +25,15 @@ def is_small(x: Tensor) -> bool:
 def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
     """Does what `kzoo.ops.generic.batch_norm` does by the fused operation, which float32 alone has."""
     x, gamma, beta = (tf.convert_to_tensor(ops.convert_to_tensor(tensor)) for tensor in (x, gamma, beta))
-    if x.dtype != tf.float32:
+    if x.dtype != tf.float32 or x.shape.rank != 4:
         return generic.batch_norm(x, gamma, beta, epsilon)
-    if device_kind() == "gpu":
+    if not computes_on_cpu():
         return _fused_batch_norm(x, gamma, beta, epsilon)
-    return (_plain_batch_norm if is_small(x) else _place_by_place_batch_norm)(x, gamma, beta, epsilon)
+    if is_small(x):
+        return _plain_batch_norm(x, gamma, beta, epsilon)
+    if names.tensorflow_differentiates_forward(x, gamma, beta):
+        return generic.batch_norm(x, gamma, beta, epsilon)
+    return _place_by_place_batch_norm(x, gamma, beta, epsilon)
 
 
 def _fused_batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -73,13 +78,45 @@ def _normalize(epsilon: float) -> Callable[..., Tensor]:
         tensors: Sequence[Tensor], results: Sequence[Tensor], slopes: Sequence[Tensor]
     ) -> tuple[Tensor | None, ...]:
         x, gamma, _, mean, variance = tensors
+        return (*slopes_of(*map(tf.identity, (slopes[0], x, gamma, mean, variance))), None, None)
+
+    def first_slopes(slope: Tensor, x: Tensor, gamma: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, ...]:
         statistics = {"reserve_space_1": mean, "reserve_space_2": variance, "reserve_space_3": []}
         found = tf.raw_ops.FusedBatchNormGradV3(
-            y_backprop=slopes[0], x=x, scale=gamma, epsilon=epsilon, is_training=True, **statistics
+            y_backprop=slope, x=x, scale=gamma, epsilon=epsilon, is_training=True, **statistics
         )
-        return (*found[:3], None, None)
+        return tuple(found[:3])
 
+    def second_slopes(
+        tensors: Sequence[Tensor], results: Sequence[Tensor], slopes: Sequence[Tensor]
+    ) -> tuple[Tensor | None, ...]:
+        slope, x, gamma, *_ = tensors
+        return (*_second_gradient(*slopes, slope, x, gamma, epsilon), None, None)
+
+    slopes_of = custom_gradient(first_slopes, second_slopes)
     return custom_gradient(function, gradient)
+
+
+def _second_gradient(
+    for_x: Tensor, for_gamma: Tensor, for_beta: Tensor, slope: Tensor, x: Tensor, gamma: Tensor, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the gradients for `slope`, `x` and `gamma` of a batch norm's gradients, given the slopes for these.
+
+    TensorFlow's own get lost where forward derivatives are computed from them.
+    """
+    centred = x - _mean(x)
+    inverse_std = tf.math.rsqrt(_mean(tf.square(centred)) + epsilon)
+    normalized = centred * inverse_std
+
+    def project(values: Tensor) -> Tensor:
+        return values - _mean(values) - normalized * _mean(values * normalized)
+
+    scale, count = gamma * inverse_std, tf.cast(tf.size(x) // tf.shape(x)[-1], x.dtype)
+    covariance = _mean(for_x * project(slope))
+    weights = (for_gamma - scale * _mean(for_x * normalized)) * slope - scale * _mean(slope * normalized) * for_x
+    by_slope = scale * project(for_x) + for_gamma * normalized + for_beta
+    by_x = inverse_std * (project(weights) - scale * covariance * normalized)
+    return by_slope, by_x, inverse_std * covariance * count
 
 
 def _plain_batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,7 +13,7 @@ import torch
 from keras import ops
 from torch.nn import functional as F
 
-from kzoo.acceleration import names, torch_norm, torch_packed, torch_steps
+from kzoo.acceleration import names, torch_norm, torch_observers, torch_packed, torch_steps
 from kzoo.ops import generic
 
 Tensor = Any
@@ -55,7 +55,7 @@ def _differentiates(tensors: Sequence[Tensor | None]) -> bool:
 def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
     """Does what `kzoo.ops.generic.batch_norm` does in one operation; no gradient flows through the statistics."""
     x, gamma, beta = _tensors(x, gamma, beta)
-    if not torch_norm.ACCELERATION.is_active():
+    if not torch_norm.takes(x):
         return generic.batch_norm(x, gamma, beta, epsilon)
     y, mean, variance = torch_norm.BatchNorm.apply(x, gamma, beta, epsilon)
     return y, mean, variance
@@ -70,7 +70,7 @@ def scale_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 def normalize(x: Tensor, largest: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Does what `kzoo.ops.generic.normalize` does, a row at a time: three channels are few for CPUs to loop over."""
     x, *statistics = _tensors(x, largest, mean, std)
-    if not x.is_cpu or x.ndim < 3 or _differentiates(statistics):
+    if not x.is_cpu or x.ndim < 3 or _differentiates(statistics) or torch_observers.transforms():
         return generic.normalize(x, *statistics)
     largest, mean, std = (values.repeat(x.shape[-2]) for values in statistics)
     return x.flatten(-2).div(largest).sub_(mean).div_(std).reshape(x.shape)
@@ -85,7 +85,7 @@ def pad_channels(x: Tensor, before: int, after: int) -> Tensor:
 def update_average(average: Any, value: Tensor, momentum: float) -> None:
     """Does what `kzoo.ops.generic.update_average` does, in place."""
     if names.may_write_in_place():
-        average.value.mul_(momentum).add_(value, alpha=1 - momentum)
+        average.value.mul_(momentum).add_(value.detach(), alpha=1 - momentum)
     else:
         generic.update_average(average, value, momentum)
 

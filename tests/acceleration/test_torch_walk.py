@@ -15,7 +15,7 @@ import torch
 import torch.utils.checkpoint
 
 import kzoo
-from kzoo.acceleration import torch_walk
+from kzoo.acceleration import torch_observers, torch_walk
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (3, 16, 16, 3)).astype("uint8")
 
@@ -168,7 +168,7 @@ def test_relu_takes_the_memory_of_what_it_alone_reads(training, written):
 def test_nothing_is_written_over_where_pytorch_does_not_tell_who_observes(written, monkeypatch):
     model, _, relu = norm_and_relu()
     model(pixels())
-    monkeypatch.setattr(torch_walk, "_OBSERVERS", [None])
+    monkeypatch.setattr(torch_observers, "_TRANSFORMS", None)
     model(pixels())
     assert written == [relu]
 
