@@ -90,8 +90,8 @@ def _normalize(epsilon: float) -> Callable[..., Tensor]:
     def second_slopes(
         tensors: Sequence[Tensor], results: Sequence[Tensor], slopes: Sequence[Tensor]
     ) -> tuple[Tensor | None, ...]:
-        slope, x, gamma, *_ = tensors
-        return (*_second_gradient(*slopes, slope, x, gamma, epsilon), None, None)
+        (slope, x, gamma, *_), (for_x, for_gamma, for_beta) = tensors, slopes
+        return (*_second_gradient(for_x, for_gamma, for_beta, slope, x, gamma, epsilon), None, None)
 
     slopes_of = custom_gradient(first_slopes, second_slopes)
     return custom_gradient(function, gradient)
