@@ -130,8 +130,8 @@ def _check() -> bool:
 
         gradient = jax.grad(total, (0, 1))
         mapped = jax.vmap(product, (None, 0))(a, jnp.stack([b, 2 * b]))
-        twice = [jax.grad(lambda b: jnp.square(gradient(a, b)[i]).sum())(b) for i in (0, 1)]
-        return [mapped, *gradient(a, b), *jax.jvp(gradient, (a, b), (a, b))[1], *twice]
+        twice = jax.grad(lambda b: sum(jnp.square(slope).sum() for slope in gradient(a, b)))(b)
+        return [mapped, *gradient(a, b), *jax.jvp(gradient, (a, b), (a, b))[1], twice]
 
     pairs = zip(results(own), results(definition), strict=True)
     return all(np.allclose(ours, theirs, rtol=1e-4, atol=1e-4) for ours, theirs in pairs)

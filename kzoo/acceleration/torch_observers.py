@@ -5,9 +5,9 @@ from torch.autograd import forward_ad
 
 from kzoo.acceleration.registry import find
 
-# Whether there are transforms of `torch.func`, and modes that see each operation.
-_TRANSFORMS = find("torch._C:_are_functorch_transforms_active")
-_MODES = [find(f"torch._C:{name}") for name in ("_len_torch_dispatch_stack", "_len_torch_function_stack")]
+# Whether there are transforms of `torch.func`; how many modes see each operation.
+_transforms = find("torch._C:_are_functorch_transforms_active")
+_dispatch_modes, _function_modes = (find(f"torch._C:_len_torch_{kind}_stack") for kind in ("dispatch", "function"))
 
 
 def transforms() -> bool:
@@ -17,11 +17,11 @@ def transforms() -> bool:
     the rules.
     """
     level = getattr(forward_ad, "_current_level", 0)
-    return torch.jit.is_tracing() or level >= 0 or _TRANSFORMS is None or _TRANSFORMS()
+    return level >= 0 or _transforms is None or _transforms() or torch.jit.is_tracing()
 
 
 def observes() -> bool:
     """Returns whether anybody sees or changes each operation: a transform, a mode, or autocasting."""
-    if transforms() or any(counts is None or counts() for counts in _MODES):
+    if transforms() or _dispatch_modes is None or _function_modes is None:
         return True
-    return torch.is_autocast_enabled("cpu")
+    return bool(_dispatch_modes() or _function_modes()) or torch.is_autocast_enabled("cpu")

@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
+from definition import by_definition, small_model
 from keras import ops
 
 import kzoo
-from definition import by_definition, small_model
 
 BACKEND = keras.backend.backend()
 IMAGES = np.random.RandomState(0).uniform(0, 255, (5, 8, 8, 3)).astype("float32")

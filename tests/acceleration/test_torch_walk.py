@@ -168,7 +168,7 @@ def test_relu_takes_the_memory_of_what_it_alone_reads(training, written):
 def test_nothing_is_written_over_where_pytorch_does_not_tell_who_observes(written, monkeypatch):
     model, _, relu = norm_and_relu()
     model(pixels())
-    monkeypatch.setattr(torch_observers, "_TRANSFORMS", None)
+    monkeypatch.setattr(torch_observers, "_transforms", None)
     model(pixels())
     assert written == [relu]
 
