@@ -1,5 +1,6 @@
 """Batch normalization on TensorFlow, in the form that suits device and size."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -71,18 +72,23 @@ def _place_by_place_batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: 
         slopes = tf.raw_ops.FusedBatchNormGradV3(
             y_backprop=slope, x=x, scale=gamma, epsilon=epsilon, is_training=True, **statistics
         )
-        return tuple(slopes[:3]), lambda *others: (*_second_gradient(*others, slope, x, gamma, epsilon), None, None)
+
+        def second(*others: Tensor) -> tuple[Tensor | None, ...]:
+            return *_second_gradient(others, slope, x, gamma, epsilon), None, None
+
+        return tuple(slopes[:3]), second
 
     return normalize(x, gamma, beta), mean, variance
 
 
 def _second_gradient(
-    for_x: Tensor, for_gamma: Tensor, for_beta: Tensor, slope: Tensor, x: Tensor, gamma: Tensor, epsilon: float
+    others: Sequence[Tensor], slope: Tensor, x: Tensor, gamma: Tensor, epsilon: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the gradients for `slope`, `x` and `gamma` of a batch norm's gradients, given the slopes for these.
 
     TensorFlow's own get lost where forward derivatives are computed from them.
     """
+    for_x, for_gamma, for_beta = others
     centred = x - _mean(x)
     inverse_std = tf.math.rsqrt(_mean(tf.square(centred)) + epsilon)
     normalized = centred * inverse_std
