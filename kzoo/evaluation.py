@@ -56,7 +56,8 @@ def sample_answers(model: keras.Model, image_shape: Sequence[int | None] | None 
     levels = np.linspace(0, 255, _SAMPLES).reshape(-1, *(1 for _ in shape))
     noise = np.random.RandomState(0).randint(0, 256, (_SAMPLES, *shape))
     images = np.floor((noise + levels) / 2).astype(np.float32)
-    answers = model(images, training=False)
+    structure = getattr(model, "input", None)  # one tensor, or a list of it
+    answers = model(keras.tree.map_structure(lambda _: images, structure), training=False)
     if isinstance(answers, list | tuple | dict) or len(answers.shape) != 2:
         received = getattr(answers, "shape", type(answers).__name__)
         raise ValueError(f"`model` must answer with one tensor of shape (batch, classes). Received: {received}.")

@@ -39,6 +39,10 @@ def _keras_as_it_was() -> Iterator[None]:
     keras.config.set_image_data_format("channels_last")
     if kzoo is not None:
         kzoo.set_precision("float32")
+    if keras.config.backend() == "jax":
+        import jax
+
+        jax.config.update("jax_enable_x64", False)
     _undo_determinism(keras.backend.backend())
 
 

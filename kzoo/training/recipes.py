@@ -3,9 +3,8 @@
 import dataclasses
 import math
 import numbers
+from collections.abc import Iterable
 from typing import Any, Literal, get_args
-
-import numpy as np
 
 from kzoo.choices import PadMode, Precision, check_choice, hint
 
@@ -132,13 +131,13 @@ def _as_number(field: str, value: Any) -> float:
 
 
 def _as_numbers(field: str, values: Any) -> tuple[float, ...]:
-    if not isinstance(values, tuple | list | np.ndarray):
+    if isinstance(values, str) or not isinstance(values, Iterable):
         raise ValueError(f"`{field}` must be a tuple of numbers. Received: {field}={values!r}.")
     return tuple(_as_number(field, value) for value in values)
 
 
 def _as_boolean(field: str, value: Any) -> bool:
-    if not isinstance(value, bool | np.bool_):
+    if not isinstance(value, bool) and type(value).__name__ != "bool":  # NumPy's, which is not imported here
         raise ValueError(f"`{field}` must be True or False. Received: {field}={value!r}.")
     return bool(value)
 

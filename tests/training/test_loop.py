@@ -167,7 +167,6 @@ def with_inputs(*shapes):
             },
             "LearningRateScheduler cannot set the learning rate",
         ),
-        (lambda: {"recipe": QUICK.override(epochs=1_000_000_000)}, "must be 1 to 20,000,000"),
         (lambda: {"verbose": 3}, "`verbose` must be one of"),
         (
             lambda: {"callbacks": [keras.callbacks.EarlyStopping("val_top1")]},

@@ -59,10 +59,10 @@ def test_empty_values_of_a_history_are_left_out(run):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[]", "config.json must be what a training wrote. Received: no object in it."),
-        ("{}", "config.json must be what a training wrote. Received: no model.architecture in it."),
-        ('{"model": []}', "Received: no model.architecture in it."),
-        ('{"model"', "config.json must be a JSON file."),
+        ("[]", "config.json must have 'model.name', as kzoo wrote it. Received: none."),
+        ("{}", "config.json must have 'model.name', as kzoo wrote it. Received: none."),
+        ('{"model": []}', "config.json must have 'model.name'"),
+        ('{"model"', "config.json must be JSON, as kzoo wrote it."),
     ],
 )
 def test_damaged_config_is_an_error_that_names_the_file(tmp_path, text, message):
@@ -107,7 +107,7 @@ def test_renamed_class_folder_is_an_error(tmp_path):
 
 @pytest.mark.parametrize("top", [0, -1])
 def test_prediction_of_no_class_is_an_error(finished, top):
-    with pytest.raises(ValueError, match=f"`top` must be 1 or larger. Received: top={top}."):
+    with pytest.raises(ValueError, match=f"`top` must be at least 1. Received: top={top}."):
         kzoo.predict_files(kzoo.Run(finished[0] / "one"), ["a.png"], top=top)
 
 
