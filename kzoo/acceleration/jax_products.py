@@ -141,7 +141,7 @@ ACCELERATION = Acceleration(
     "gradients of convolutions on JAX",
     does="the gradient of a kernel is a sum of matrix products over a few images, where XLA convolves with whole maps",
     brings="JAX trains nearly three times as fast on CPUs",
-    versions={"jax": ">=0.10.2,<0.11"},
+    versions={"jax": ">=0.10.2,<0.13"},
     needs=(_PRIMITIVE, _BATCHERS, _LINEAR, _LOWER_FUN, _REGISTER),
     check=_check,
 )
