@@ -176,6 +176,8 @@ NEEDED_BY_OTHERS = {
     "keras.src.trainers.data_adapters.array_slicing:convert_to_sliceable",
     "keras.src.trainers.data_adapters.py_dataset_adapter:PyDatasetAdapter",
     "keras.src.trainers.data_adapters.array_data_adapter:ArrayDataAdapter",
+    "tensorflow.python.framework.ops:gradient_registry",
+    "tensorflow.python.framework.ops:gradient_registry._registry",
 }
 READ_BY_NAMES = (
     "keras.src.backend.common.stateless_scope:in_stateless_scope",
