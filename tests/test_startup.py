@@ -129,7 +129,6 @@ def test_check_backend_costs_little(settings, monkeypatch):
         (["list"], "wide_resnet28_10"),
         (["list", "--json"], '"resnet20"'),
         (["--version"], "0."),
-        (["--show-completion", "bash"], "complete_bash"),
     ],
     ids=" ".join,
 )
