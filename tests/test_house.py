@@ -70,6 +70,7 @@ MAY_IMPORT = {
     "streams": set(),
     "training": {
         "acceleration",
+        "arguments",
         "choices",
         "data",
         "environment",

@@ -57,8 +57,3 @@ ModelName = Annotated[
     str, typer.Argument(help="Name of a model: `kzoo list` shows them.", autocompletion=_complete_model)
 ]
 Seed = Annotated[int, typer.Option(help="Of weights, batches and masks.")]
-
-
-def square(size: int | None) -> tuple[int, int] | None:
-    """Returns an `ImageSize` as the library takes it: height and width."""
-    return None if size is None else (size, size)

@@ -8,7 +8,7 @@ import typer
 
 import kzoo
 from kzoo.choices import Device, Dtype
-from kzoo.cli.options import AsJson, Data, Dropout, ImageSize, Seed, model_option, one_of, square
+from kzoo.cli.options import AsJson, Data, Dropout, ImageSize, Seed, model_option, one_of
 from kzoo.cli.showing import show
 
 app = typer.Typer(help="Whether backends compute the same.", no_args_is_help=True)
@@ -36,7 +36,7 @@ def record(
 
     path = parity.recording.checked_path(out)
     settings: dict[str, Any] = {"dtype": dtype, "device": device, "dropout": dropout, "seed": seed, "drift": drift}
-    dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=square(image_size))
+    dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=image_size)
     recording = parity.record(model, dataset, steps=steps, **settings)
     recording.save(path)
     typer.echo(f"{path}: {len(recording.arrays)} arrays of {model} on {recording.name}")

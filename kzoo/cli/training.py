@@ -24,7 +24,6 @@ from kzoo.cli.options import (
     Seed,
     model_option,
     one_of,
-    square,
 )
 from kzoo.cli.showing import cell, show, table
 from kzoo.training.recipes import RECIPES
@@ -57,7 +56,7 @@ def train(
     """Train a new model and leave a run directory."""
     changes = {"epochs": epochs, "batch_size": batch_size, "learning_rate": lr, "precision": precision}
     changes |= {"patience": patience, "min_delta": min_delta}
-    dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=square(image_size), flip=flip)
+    dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=image_size, flip=flip)
     changed = kzoo.recipe(recipe).override(**changes)
     with _progress(to_stderr=as_json, quiet=quiet) as verbose:
         trained = kzoo.train(model, dataset, changed, seed=seed, run_dir=run, verbose=verbose, dropout=dropout)
@@ -77,7 +76,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run, or a model with weights: loss, top-1, top-5, per class."""
-    dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=square(image_size)) if data else None
+    dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=image_size) if data else None
     result = kzoo.evaluate_saved(run, model=model, weights=weights, dataset=dataset, split=split)
     show(dataclasses.asdict(result), as_json, _classes_table(result))
 

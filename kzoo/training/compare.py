@@ -8,20 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kzoo.training.picture import plot_comparison
-from kzoo.training.run import Run
-
-_COLUMNS = (
-    "model",
-    "data",
-    "backend",
-    "seed",
-    "epochs_run",
-    "best_epoch",
-    "val_loss",
-    "val_accuracy",
-    "test_accuracy",
-    "images_per_second",
-)
+from kzoo.training.run import METRICS, Run
 
 
 def find_runs(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[Run], list[Path]]:
@@ -61,7 +48,7 @@ def compare_runs(runs: Sequence[Run], picture: str | os.PathLike[str]) -> list[d
     """
     if not runs:
         raise ValueError("`runs` must be one run or more whose training has ended. Received: none.")
-    rows = [{"run": str(run.directory)} | {name: run.metrics.get(name) for name in _COLUMNS} for run in runs]
+    rows = [{"run": str(run.directory)} | {name: run.metrics.get(name) for name in METRICS} for run in runs]
     settings = [dict(_settings(run.config)) for run in runs]
     names = dict.fromkeys(name for one in settings for name in one)
     differing = [name for name in names if any(one.get(name) != settings[0].get(name) for one in settings)]

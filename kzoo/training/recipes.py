@@ -6,6 +6,7 @@ import numbers
 from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
+from kzoo.arguments import integer
 from kzoo.choices import PadMode, Precision, check_choice, hint
 
 Schedule = Literal["linear", "cosine", "step", "constant"]
@@ -115,9 +116,7 @@ class Recipe:
 
 
 def _as_integer(field: str, value: Any) -> int:
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
-        raise ValueError(f"`{field}` must be an integer. Received: {field}={value!r}.")
-    return int(value)
+    return integer(value, field)
 
 
 def _as_integer_or_none(field: str, value: Any) -> int | None:

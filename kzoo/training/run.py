@@ -24,7 +24,7 @@ _OF_CONFIG = (
     "recipe.precision",
     "seed",
 )
-_OF_METRICS = (
+METRICS = (
     "model",
     "data",
     "backend",
@@ -107,7 +107,7 @@ class Run:
             FileNotFoundError: If the training has not ended.
             ValueError: If it is none that a training wrote.
         """
-        return self._read("metrics.json", _OF_METRICS)
+        return self._read("metrics.json", METRICS)
 
     @property
     def history(self) -> list[dict[str, float]]:
