@@ -23,7 +23,8 @@ def integer(value: Any, name: str, *, least: int | None = None) -> int:
         ValueError: If it is no integer (a boolean and a float are none), or below `least`.
     """
     try:
-        number = None if isinstance(value, bool) else operator.index(value)
+        # By its name: NumPy has a class `bool` of its own, which its older versions take for an index.
+        number = None if type(value).__name__ == "bool" else operator.index(value)
     except TypeError:
         number = None
     if number is None:

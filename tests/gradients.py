@@ -10,11 +10,9 @@ def gradients(function, x):
     """Returns the gradient of the sum of `function(x)` with respect to `x`, as a NumPy array."""
     backend = keras.backend.backend()
     if backend == "torch":
-        import torch
-
-        inputs = torch.tensor(x, requires_grad=True)
+        inputs = keras.ops.convert_to_tensor(x).requires_grad_()
         function(inputs).sum().backward()
-        return inputs.grad.numpy()
+        return keras.ops.convert_to_numpy(inputs.grad)
     if backend == "jax":
         import jax
 
@@ -55,7 +53,7 @@ def weighted_gradients(function, arguments):
     if backend == "torch":
         import torch
 
-        inputs = [torch.tensor(argument, requires_grad=True) for argument in arguments]
+        inputs = [keras.ops.convert_to_tensor(argument).requires_grad_() for argument in arguments]
         outputs = function(*inputs)
         slopes = torch.autograd.grad(total(outputs[0]), inputs)
     elif backend == "jax":

@@ -82,7 +82,7 @@ def _check() -> bool:
     # Past `__iter__`, which draws a random number of the user's.
     served = [tensor for batch in batches._batches() for tensor in tree.flatten(batch)]
     expected = [torch.from_numpy(array[start : start + 2]) for start in (0, 0, 2, 2)]
-    return all(torch.equal(a, b) for a, b in zip(served, expected, strict=True))
+    return all(torch.equal(a.cpu(), b) for a, b in zip(served, expected, strict=True))
 
 
 ACCELERATION = Acceleration(

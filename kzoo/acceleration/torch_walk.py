@@ -10,7 +10,6 @@ import collections
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 import torch
 from keras import tree
 
@@ -162,7 +161,7 @@ def _check() -> bool:
     x = Negative(name="kzoo_check_negative", dtype="float32")(inputs)
     model = keras.Model(inputs, Sum(name="kzoo_check_sum", dtype="float32")([x, inputs]), name="kzoo_check_model")
     steps, outputs = _plan(model)[1:]
-    given = torch.from_numpy(np.array([[1.0, 2.0]], np.float32))
+    given = keras.ops.convert_to_tensor([[1.0, 2.0]], "float32")
     (y,) = _follow(steps or [], outputs, [given], lambda operation: operation)
     return steps is not None and torch.equal(y, model(given)) and given.tolist() == [[1.0, 2.0]]
 

@@ -25,17 +25,18 @@ _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 def divide(x: Tensor, divisor: Tensor) -> Tensor:
-    """Does what `kzoo.ops.generic.divide` does, but on GPUs only where JAX has 64-bit numbers.
+    """Does what `kzoo.ops.generic.divide` does.
 
     XLA would multiply by the reciprocal of a divisor smaller than `x`. For GPUs it divides in float32 to the last two
     units only; a quotient in float64, rounded once, is right.
     """
     x = ops.convert_to_tensor(x)
     divisor = ops.convert_to_tensor(divisor) + 0 * x
-    if jax.default_backend() == "cpu" or x.dtype != jnp.float32 or not jax.config.jax_enable_x64:
+    if jax.default_backend() != "gpu" or x.dtype != jnp.float32:
         return x / divisor
-    quotient = x.astype(jnp.float64) / divisor.astype(jnp.float64)
-    return lax.reduce_precision(quotient, exponent_bits=8, mantissa_bits=23).astype(jnp.float32)
+    with jax.enable_x64(True):
+        quotient = x.astype(jnp.float64) / divisor.astype(jnp.float64)
+        return lax.reduce_precision(quotient, exponent_bits=8, mantissa_bits=23).astype(jnp.float32)
 
 
 def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = None) -> Tensor:

@@ -50,9 +50,9 @@ def total(request, monkeypatch):
 
 def assert_same(derive):
     """Asserts that some arrays come out alike by the fast forms and by the definitions."""
-    actual = [np.asarray(array) for array in derive()]
+    actual = [ops.convert_to_numpy(array) for array in derive()]
     with by_definition():
-        expected = [np.asarray(array) for array in derive()]
+        expected = [ops.convert_to_numpy(array) for array in derive()]
     for a, b in zip(actual, expected, strict=True):
         assert np.abs(b).max() > 0
         np.testing.assert_allclose(a, b, rtol=0, atol=2e-3 * np.abs(b).max())
@@ -112,10 +112,10 @@ def test_pytorch_differentiates(total, mode):
     from torch.autograd import forward_ad
 
     number, kernel = total
-    way = torch.from_numpy(DIRECTION)
+    way = ops.convert_to_tensor(DIRECTION)
 
     def derive():
-        images = torch.from_numpy(IMAGES).requires_grad_()
+        images = ops.convert_to_tensor(IMAGES).requires_grad_()
         weights = [kernel.value, images]
         match mode:
             case "gradient":
@@ -146,7 +146,7 @@ def test_pytorch_maps_gradients(total):
 
     number, _ = total
     gradient = torch.func.grad(lambda image: number(image[None]))
-    images = torch.from_numpy(IMAGES)
+    images = ops.convert_to_tensor(IMAGES)
     mapped = torch.func.vmap(gradient)(images)  # which Keras's convolutions do not allow
     torch.testing.assert_close(mapped, torch.stack([gradient(image) for image in images]), rtol=1e-4, atol=1e-6)
 

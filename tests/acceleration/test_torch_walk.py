@@ -66,7 +66,7 @@ def test_operations_with_several_tensors_are_left_to_keras():
     model = kzoo.Model(a, keras.ops.multiply(left, right))
     assert not is_planned(model)
     x = torch.randn(2, 4)
-    torch.testing.assert_close(model(x), x[:, :2] * x[:, 2:])
+    torch.testing.assert_close(model(x).cpu(), x[:, :2] * x[:, 2:])
 
 
 def test_tensors_are_dropped_after_their_last_reader():
@@ -102,6 +102,7 @@ def test_symbolic_calls_and_models_inside_models_work():
     torch.testing.assert_close(outer(torch.from_numpy(IMAGES)), by_keras(outer, torch.from_numpy(IMAGES)))
 
 
+@pytest.mark.usefixtures("repeatable")
 def test_gradients_are_the_same():
     model = kzoo.resnet(8, input_shape=(16, 16, 3))
 
@@ -125,6 +126,7 @@ def norm_and_relu(norm=None, relu=None):
     return kzoo.Model(x, relu(norm(x))), norm, relu
 
 
+@pytest.mark.usefixtures("repeatable")
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("order", ["classic", "preact", "additive"])
 def test_gradients_are_the_same_to_the_bit(order, training):
@@ -141,6 +143,8 @@ def test_gradients_are_the_same_to_the_bit(order, training):
 @pytest.fixture
 def written(monkeypatch):
     """What is written over: which operations, in the order of their calls."""
+    if torch.cuda.is_available():
+        pytest.skip("memory is written over on CPUs only")
     found, write = [], torch_walk._write_over
 
     def write_over(step, argument, spare):

@@ -181,12 +181,12 @@ def test_folded_model_goes_through_pytorchs_own_export():
     import torch
 
     folded = kzoo.fold_batch_norm(randomize(kzoo.resnet(8, input_shape=(8, 8, 3))))
-    example = torch.from_numpy(images(9, 8, 8, 3))
+    example = keras.ops.convert_to_tensor(images(9, 8, 8, 3))
     program = torch.export.export(folded, (example,), dynamic_shapes=(({0: torch.export.Dim("batch")},),))
     for batch in (2, 9, 17):
         x = images(batch, 8, 8, 3)
         expected = folded.predict(x, verbose=0)
-        actual = program.module()(torch.from_numpy(x)).detach().numpy()
+        actual = keras.ops.convert_to_numpy(program.module()(keras.ops.convert_to_tensor(x)))
         np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 

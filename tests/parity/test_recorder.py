@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import kzoo
+from kzoo import environment
 from kzoo.parity import TOLERANCES, parity_recipe, record
 from kzoo.parity.stopping import scripted_stopping
 from kzoo.training.loop import compile_model, training_batches
@@ -20,7 +21,7 @@ def test_recording_says_what_was_computed_on_what(sound):
     assert (settings["model"], settings["steps"], settings["seed"]) == ("one_block", 3, 0)
     assert settings["recipe"] == dataclasses.asdict(parity_recipe()) | {"milestones": []}
     assert sound.environment["backend"] == keras.backend.backend()
-    assert sound.environment["device"] == "cpu"
+    assert sound.environment["device"] == environment.device_kind()
     assert sound.environment["versions"]["keras"] == keras.__version__
 
 
