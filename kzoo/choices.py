@@ -11,6 +11,7 @@ Normalization = Literal["batch"] | None
 Order = Literal["classic", "preact", "additive"]
 Shortcut = Literal["pad", "projection", "none"]
 PadMode = Literal["constant", "reflect"]
+ResizeMode = Literal["stretch", "crop", "pad"]
 Precision = Literal["float32", "mixed_bfloat16", "float64"]
 SplitName = Literal["train", "validation", "test"]
 Format = Literal["saved_model", "onnx", "litert", "openvino"]

@@ -1,6 +1,7 @@
 """How good a classifier is: loss, top-1, top-5, per class, confusion."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from kzoo.arguments import class_labels, image_array, integer
 
 _SAMPLES = 4
+_CHUNK_BYTES = 1 << 24  # of a split, read at once
 _CLEARLY_OFF = 0.1  # no rounding takes the sum of probabilities so far from 1
 
 
@@ -165,19 +167,27 @@ def even_batch_size(images: int, largest: int = 256) -> int:
     return even if even >= min(images, 16) else largest
 
 
-def predict_in_whole_batches(model: keras.Model, images: npt.NDArray[Any], batch_size: int) -> npt.NDArray[Any]:
+def predict_in_whole_batches(model: keras.Model, images: Any, batch_size: int) -> npt.NDArray[Any]:
     """Predicts images in batches of one size: some images fill up the last one, and their answers are left out.
 
     Args:
         model: A `keras.Model` of images.
-        images: Array of shape `(images, height, width, channels)`.
+        images: Array of shape `(images, height, width, channels)`, or a `kzoo.Split`.
         batch_size: Integer, or the number of images if that is less.
 
     Returns:
         What the model answers to each image.
     """
     batch_size = min(batch_size, len(images))
-    filled = np.concatenate([images, images[: -len(images) % batch_size]])
+    if hasattr(images, "chunks"):
+        size = max(1, _CHUNK_BYTES // (math.prod(images.image_shape) * batch_size)) * batch_size
+        return np.concatenate([_predict_filled(model, part, batch_size) for part in images.chunks(size)])
+    return _predict_filled(model, images, batch_size)
+
+
+def _predict_filled(model: keras.Model, images: npt.NDArray[Any], batch_size: int) -> npt.NDArray[Any]:
+    missing = -len(images) % batch_size
+    filled = np.concatenate([images, images[np.arange(missing) % len(images)]]) if missing else images
     return np.asarray(model.predict(filled, batch_size=batch_size, verbose=0))[: len(images)]
 
 
@@ -203,7 +213,7 @@ def log_probabilities(
 def evaluate(
     model: keras.Model,
     images: Any,
-    labels: Any,
+    labels: Any = None,
     class_names: Sequence[str] | None = None,
     batch_size: int = 256,
     *,
@@ -216,8 +226,9 @@ def evaluate(
 
     Args:
         model: A classifier that gives logits or probabilities.
-        images: Array of shape `(images, height, width, channels)`, in [0, 255].
-        labels: Integers, an array or a list, of shape `(images,)` or `(images, 1)`.
+        images: A `kzoo.Split`, which is read some images at a time, or an array of shape `(images, height, width,
+            channels)`, in [0, 255].
+        labels: Integers, an array or a list, of shape `(images,)` or `(images, 1)`; a `kzoo.Split` has its own.
         class_names: One name a class. Defaults to the numbers.
         batch_size: Integer. Defaults to `256`.
         from_logits: Boolean, whether the model gives logits. Defaults to `None`, to see it by what the model answers to
@@ -231,15 +242,17 @@ def evaluate(
             classes, or `from_logits` is what the model's answers contradict.
     """
     shape = getattr(model, "input_shape", None)
-    images = image_array(images, shape[1:] if isinstance(shape, tuple) else None)
-    labels = class_labels(labels)
+    labels = class_labels(images.labels if labels is None and hasattr(images, "labels") else labels)
+    if not hasattr(images, "chunks"):
+        images = image_array(images, shape[1:] if isinstance(shape, tuple) else None)
+    image_shape = images.shape[1:] if hasattr(images, "shape") else images.image_shape
     batch_size = integer(batch_size, "batch_size", least=1)
     if len(images) == 0 or len(images) != len(labels):
         raise ValueError(
             "`images` and `labels` must be equally many, at least one. "
             f"Received: {len(images)} images and {len(labels)} labels."
         )
-    samples = sample_answers(model, images.shape[1:])
+    samples = sample_answers(model, image_shape)
     classes = samples.shape[1]
     names = tuple(map(str, range(classes))) if class_names is None else tuple(class_names)
     if len(names) != classes:

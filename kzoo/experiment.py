@@ -92,4 +92,4 @@ def evaluate_saved(
             f"Received: run={run}, model={model}, weights={weights}, dataset={dataset and dataset.name}."
         )
     part = getattr(dataset, split)
-    return evaluate_model(built, part.images, part.labels, dataset.class_names)
+    return evaluate_model(built, part, class_names=dataset.class_names)

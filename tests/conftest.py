@@ -26,6 +26,14 @@ def shared() -> Path:
     return _SHARED
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What kzoo keeps in the user's home goes into a temporary folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KZOO_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _keras_as_it_was() -> Iterator[None]:
     """Undoes what a test or a fixture of its module set: precision, image format, layer names, determinism."""

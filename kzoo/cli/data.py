@@ -1,13 +1,14 @@
 """The commands `kzoo data ...`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
 import kzoo
-from kzoo.cli.options import AsJson, DataDir, ImageSize
-from kzoo.cli.showing import lines, show
+from kzoo.cli.options import AsJson, Channels, DataDir, ImageSize, Resize, SkipUnreadable
+from kzoo.cli.showing import lines, show, table
 
 app = typer.Typer(help="Datasets.", no_args_is_help=True)
 
@@ -17,7 +18,7 @@ def prepare(
     name: str,
     data_dir: DataDir = None,
     archive: Annotated[Path | None, typer.Option(help="The published archive, if you have it.")] = None,
-    source: Annotated[Path | None, typer.Option("--from", help="Folder or zip laid out split/class/file.")] = None,
+    source: Annotated[Path | None, typer.Option("--from", help="Folder or zip of images, a folder a class.")] = None,
     image_size: ImageSize = None,
     as_json: AsJson = False,
 ) -> None:
@@ -27,7 +28,48 @@ def prepare(
 
 
 @app.command()
-def info(data: str, data_dir: DataDir = None, image_size: ImageSize = None, as_json: AsJson = False) -> None:
+def info(
+    data: str,
+    data_dir: DataDir = None,
+    image_size: ImageSize = None,
+    resize: Resize = "stretch",
+    channels: Channels = 3,
+    skip_unreadable: SkipUnreadable = False,
+    as_json: AsJson = False,
+) -> None:
     """Show a dataset: splits, classes, image size, pixel statistics."""
-    summary = kzoo.load_dataset(data, data_dir=data_dir, image_size=image_size).summary()
+    decoding: Any = {"image_size": image_size, "resize": resize, "channels": channels}
+    summary = kzoo.load_dataset(data, data_dir=data_dir, **decoding, skip_unreadable=skip_unreadable).summary()
     show(summary, as_json, lines(summary))
+
+
+cache = typer.Typer(help="Decoded images.", no_args_is_help=True)
+app.add_typer(cache, name="cache")
+
+
+@cache.command("list")
+def list_cache(as_json: AsJson = False) -> None:
+    """List what is kept of decoded images, and where."""
+    from kzoo.data.cache import cache_root, cached_entries
+
+    entries = cached_entries()
+    show(entries, as_json, _cache_table(entries, cache_root()))
+
+
+@cache.command("clear")
+def clear_cache(as_json: AsJson = False) -> None:
+    """Remove all decoded images; they are decoded anew when they are needed."""
+    from kzoo.data import cache as kept
+
+    removed = kept.clear_cache()
+    show({"removed_bytes": removed}, as_json, f"Removed {removed / 1e6:,.1f} MB from {kept.cache_root()}")
+
+
+def _cache_table(entries: list[dict[str, Any]], root: Path) -> Table:
+    rows = table("source", "images", "size", "MB", "")
+    for entry in entries:
+        count, *size = entry["shape"] or ("", "")
+        shape = "x".join(map(str, size))
+        rows.add_row(entry["source"] or "", str(count), shape, f"{entry['bytes'] / 1e6:,.1f}", entry["state"])
+    rows.caption = str(root)
+    return rows

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
-from kzoo.choices import check_choice
+from kzoo.choices import ResizeMode, check_choice
 from kzoo.cli.showing import keep_for_json
 from kzoo.models.registry import list_models
 
@@ -52,6 +52,9 @@ DataDir = Annotated[
     Path | None, typer.Option(help="Folder of prepared datasets.", show_default="~/tensorflow_datasets")
 ]
 Dropout = Annotated[float, typer.Option(help="Fraction dropped inside each block.")]
+Channels = Annotated[int, typer.Option(help="1: grey, 3: RGB, 4: RGB with opacity.")]
+Resize = Annotated[str, one_of(get_args(ResizeMode), "How images of other proportions get that size.")]
+SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="Leave out files that cannot be read.")]
 ImageSize = Annotated[int | None, typer.Option(help="Resize images to a square of that many pixels.")]
 ModelName = Annotated[
     str, typer.Argument(help="Name of a model: `kzoo list` shows them.", autocompletion=_complete_model)

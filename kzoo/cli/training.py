@@ -16,12 +16,15 @@ import kzoo
 from kzoo.choices import Precision, SplitName
 from kzoo.cli.options import (
     AsJson,
+    Channels,
     Data,
     DataDir,
     Dropout,
     ImageSize,
     ModelName,
+    Resize,
     Seed,
+    SkipUnreadable,
     model_option,
     one_of,
 )
@@ -47,6 +50,9 @@ def train(
     run: Annotated[Path | None, typer.Option(help="Run directory.", show_default="runs/...")] = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
+    resize: Resize = "stretch",
+    channels: Channels = 3,
+    skip_unreadable: SkipUnreadable = False,
     flip: Annotated[
         bool | None, typer.Option("--flip/--no-flip", help="Mirror images at random.", show_default="as the data say")
     ] = None,
@@ -56,7 +62,8 @@ def train(
     """Train a new model and leave a run directory."""
     changes = {"epochs": epochs, "batch_size": batch_size, "learning_rate": lr, "precision": precision}
     changes |= {"patience": patience, "min_delta": min_delta}
-    dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=image_size, flip=flip)
+    decoding: Any = {"image_size": image_size, "resize": resize, "channels": channels}
+    dataset = kzoo.load_dataset(data, data_dir=data_dir, **decoding, skip_unreadable=skip_unreadable, flip=flip)
     changed = kzoo.recipe(recipe).override(**changes)
     with _progress(to_stderr=as_json, quiet=quiet) as verbose:
         trained = kzoo.train(model, dataset, changed, seed=seed, run_dir=run, verbose=verbose, dropout=dropout)
@@ -76,7 +83,10 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run, or a model with weights: loss, top-1, top-5, per class."""
-    dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=image_size) if data else None
+    if data and run and image_size is None:
+        dataset: Any = kzoo.Run(run).load_dataset(data, data_dir=data_dir)
+    else:
+        dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=image_size) if data else None
     result = kzoo.evaluate_saved(run, model=model, weights=weights, dataset=dataset, split=split)
     show(dataclasses.asdict(result), as_json, _classes_table(result))
 

@@ -3,7 +3,7 @@
 from kzoo.data.augment import Augmentation
 from kzoo.data.batches import Batches
 from kzoo.data.dataset import Dataset, Split, carve_validation
-from kzoo.data.images import decode_image
+from kzoo.data.images import Decoding, decode_image
 from kzoo.data.prepare import prepare as prepare_dataset
 from kzoo.data.sources import load_dataset
 
@@ -11,6 +11,7 @@ __all__ = [
     "Augmentation",
     "Batches",
     "Dataset",
+    "Decoding",
     "Split",
     "carve_validation",
     "decode_image",

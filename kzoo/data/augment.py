@@ -7,7 +7,7 @@ import numpy as np
 
 from kzoo.arguments import integer
 from kzoo.choices import PadMode, check_choice
-from kzoo.data.dataset import Images
+from kzoo.data.images import Images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Augmentation:
         pad_mode: `"constant"` pads with black (0), `"reflect"` with the mirrored border. Defaults to `"constant"`.
 
     Call arguments:
-        images: uint8 array of shape `(batch, height, width, 3)`.
+        images: uint8 array of shape `(batch, height, width, channels)`.
         random: `numpy.random.RandomState` to draw from.
 
     Returns:

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kzoo.data.augment import Augmentation
-from kzoo.data.dataset import Images, Split
+from kzoo.data.dataset import Split
+from kzoo.data.images import Images
 from kzoo.streams import check_seed, stream
 
 Batch = tuple[Images, npt.NDArray[np.float32]]
@@ -153,7 +154,7 @@ class Batches(keras.utils.PyDataset):
         if not 0 <= index < self.batches_per_epoch:
             raise IndexError(f"`index` must be 0 to {self.batches_per_epoch - 1}. Received: index={index}.")
         chosen = self._order(epoch)[index * self.batch_size : (index + 1) * self.batch_size]
-        images = self.split.images[chosen]
+        images = self.split.read(chosen)
         if self.augmentation is not None:
             images = self.augmentation(images, stream(self.seed, "augment", epoch, index))
         labels = self.split.labels[chosen, None] == np.arange(self.classes)

@@ -1,18 +1,21 @@
 """The handwritten digits that come with scikit-learn."""
 
+import dataclasses
+
 import numpy as np
 
 from kzoo.data.dataset import Parts, Split, carve_validation
+from kzoo.data.images import Decoding
 
 _TEST_FRACTION = 0.2
 _TEST_SEED = 1797  # never the user's seed: every run is tested on the same 20 %
 
 
-def read_digits(image_size: tuple[int, int] = (32, 32)) -> Parts:
+def read_digits(decoding: Decoding) -> Parts:
     """Reads 1,797 handwritten digits of 8x8 pixels, enlarged and in RGB. Needs no network.
 
     Args:
-        image_size: `(height, width)` in pixels to resize to (bicubic). Defaults to `(32, 32)`.
+        decoding: The `Decoding`; without a size they become 32x32 pixels.
 
     Returns:
         `Parts` with a fixed, stratified test split of 20 % and no validation split.
@@ -30,10 +33,9 @@ def read_digits(image_size: tuple[int, int] = (32, 32)) -> Parts:
     except ImportError as error:
         raise ImportError(f"The digits come with scikit-learn: pip install scikit-learn. Received: {error}.") from error
 
-    height, width = image_size
+    decoding = dataclasses.replace(decoding, image_size=decoding.image_size or (32, 32))
     digits = load_digits()
     grey = ((digits.images.astype(np.int64) * 255 + 8) // 16).astype(np.uint8)  # 0..16 -> 0..255, rounded
-    resized = [np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)) for image in grey]
-    images = np.repeat(np.stack(resized)[..., None], 3, axis=-1)
+    images = np.stack([decoding.pixels(Image.fromarray(image)) for image in grey])
     train, test = carve_validation(Split(images, digits.target.astype(np.int64)), _TEST_FRACTION, _TEST_SEED)
     return Parts("digits", tuple("0123456789"), train, None, test)

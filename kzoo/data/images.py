@@ -1,80 +1,170 @@
-"""From encoded image files to uint8 RGB arrays of one size."""
+"""From an encoded image file to pixels: the one decoder of training, evaluation, prediction, export and serving."""
 
+import contextlib
+import dataclasses
 import io
-from collections.abc import Iterable
+import struct
+from typing import Any, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 
-from kzoo.data.dataset import Images
+from kzoo import arguments
+from kzoo.choices import ResizeMode, check_choice
+
+Images = npt.NDArray[np.uint8]
+
+LARGEST = 89_478_485  # pixels, from where on Pillow itself warns of files that expand to more than a machine has
+WHITE = 255
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+# Kinds of file that not every Pillow reads, by the brand in their header, with the package that does.
+_BRANDS = {
+    **dict.fromkeys((b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"), ("HEIC", "'kzoo[heif]'")),
+    **dict.fromkeys((b"avif", b"avis"), ("AVIF", "--upgrade pillow")),
+}
 
 
-def decode_image(data: bytes, name: str, image_size: tuple[int, int] | None = None) -> Images:
+@dataclasses.dataclass(frozen=True)
+class Decoding:
+    """How image files become pixels. A run keeps it, and predictions, exports and servers decode as it was trained.
+
+    Args:
+        image_size: `(height, width)` in pixels, an integer for a square, or `None` to keep each image's own.
+        resize: How another size becomes that: `"stretch"` changes the proportions, `"crop"` keeps them and cuts off
+            what is too much on both sides, `"pad"` keeps them and adds background on both sides. All are bicubic.
+        channels: Integer, 1 for grey, 3 for RGB, 4 for RGB with transparency. Defaults to `3`.
+        background: Integer, grey level in [0, 255] of what lies behind transparent pixels and beside padded images.
+            Defaults to white, `255`.
+
+    Raises:
+        ValueError: If an argument is something else.
+    """
+
+    image_size: tuple[int, int] | None = None
+    resize: ResizeMode = "stretch"
+    channels: int = 3
+    background: int = WHITE
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "image_size", arguments.image_size(self.image_size))
+        check_choice("resize", self.resize, get_args(ResizeMode))
+        for name in ("channels", "background"):
+            object.__setattr__(self, name, arguments.integer(getattr(self, name), name))
+        if self.channels not in _MODES:
+            raise ValueError(f"`channels` must be 1, 3 or 4. Received: channels={self.channels}.")
+        if not 0 <= self.background <= WHITE:
+            raise ValueError(f"`background` must be 0 to 255. Received: background={self.background}.")
+
+    def decode(self, data: bytes, name: str) -> Images:
+        """Decodes one image file; what follows the first picture of an animation is left alone.
+
+        The EXIF orientation is applied. Of 16 bits the high byte is kept, floating point in [0, 1] becomes 0 to 255.
+
+        Args:
+            data: Bytes of the file. Its content says what kind it is, never its name.
+            name: String, what to call the file in an error.
+
+        Returns:
+            uint8 array of shape `(height, width, channels)`.
+
+        Raises:
+            ValueError: If the file is no image, truncated, corrupt, too large, or has pixels of an unknown range.
+        """
+        try:
+            with _opened(data) as image:
+                width, height = image.size
+                if width * height > LARGEST:
+                    raise ValueError(f"at most {LARGEST:,} pixels are expected, and it has {width}x{height}")
+                return self.pixels(image)
+        except MemoryError:
+            raise
+        except Exception as error:  # which exceptions a decoder raises on broken data is nowhere specified
+            raise ValueError(
+                f"{name!r} must be a readable image file. Received: {_told(error)} ({len(data)} bytes)."
+            ) from error
+
+    def pixels(self, image: Any) -> Images:
+        """Returns the pixels of a Pillow image, as `decode` does of a file."""
+        from PIL import Image, ImageOps
+
+        from kzoo.data.modes import eight_bits
+
+        image.load()
+        image_format = image.format
+        # Where the orientation cannot be read: without it, as every viewer does.
+        with contextlib.suppress(SyntaxError, ValueError, TypeError, OSError, struct.error):
+            image = ImageOps.exif_transpose(image)
+        image.format = image_format
+        image = eight_bits(image)
+        if image.mode in ("LA", "RGBA") and self.channels != 4:
+            image = image.convert("RGBA")
+            behind = Image.new("RGBA", image.size, (self.background,) * 3 + (255,))
+            image = Image.alpha_composite(behind, image)
+        image = image.convert(_MODES[self.channels])
+        if self.image_size is not None and image.size[::-1] != self.image_size:
+            image = self._resized(image, self.image_size)
+        pixels = np.asarray(image)
+        return pixels if pixels.ndim == 3 else pixels[..., None]
+
+    def _resized(self, image: Any, image_size: tuple[int, int]) -> Any:
+        from PIL import Image, ImageOps
+
+        bicubic, size = Image.Resampling.BICUBIC, image_size[::-1]
+        if self.resize == "crop":
+            return ImageOps.fit(image, size, bicubic)
+        if self.resize == "pad":
+            color: Any = {1: self.background, 3: (self.background,) * 3, 4: (self.background,) * 3 + (0,)}
+            return ImageOps.pad(image, size, bicubic, color[self.channels])
+        return image.resize(size, bicubic)
+
+
+def decode_image(data: bytes, name: str, image_size: arguments.ImageSize | None = None, **options: Any) -> Images:
     """Decodes one image file of any format and mode that Pillow reads.
-
-    The EXIF orientation is applied, 16-bit grey is reduced to its high byte, transparency is dropped, and every other
-    mode is converted by Pillow.
 
     Args:
         data: Bytes of the file.
         name: String, what to call the file in an error.
-        image_size: `(height, width)` in pixels to resize to (bicubic), or `None` to keep its own. Defaults to `None`.
+        image_size: `(height, width)` in pixels to resize to, or an integer for a square. Defaults to `None`, to keep
+            the image's own.
+        **options: `resize`, `channels` and `background`, as of `kzoo.Decoding`.
 
     Returns:
-        uint8 array of shape `(height, width, 3)`.
+        uint8 array of shape `(height, width, channels)`.
 
     Raises:
-        ValueError: If the file is not an image, is truncated or corrupt.
+        ValueError: If the file is no image, truncated, corrupt, too large, or has pixels of an unknown range.
     """
-    from PIL import Image, ImageOps
+    return Decoding(image_size, **options).decode(data, name)  # type: ignore[arg-type]
+
+
+def decoder_versions() -> dict[str, str]:
+    """Returns the versions of what decides how a file becomes pixels."""
+    import PIL
+    from PIL import features
+
+    parts = {name: features.version(name) or "none" for name in ("libjpeg_turbo", "webp", "avif", "libtiff")}
+    return {"kzoo decoder": "2", "pillow": PIL.__version__, **parts}
+
+
+def _opened(data: bytes) -> Any:
+    from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(data)) as opened:
-            image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith("I;16"):  # Pillow's own conversion clips at 255
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            if "transparency" in image.info:
-                image = image.convert("RGBA")
-            image = image.convert("RGB")
-            if image_size is not None:
-                image = image.resize((image_size[1], image_size[0]), Image.Resampling.BICUBIC)
-            return np.asarray(image)
-    except MemoryError:
-        raise
-    except Exception as error:  # which exceptions a decoder raises on broken data is nowhere specified
-        raise ValueError(f"{name!r} must be a readable image file. Received: {error} ({len(data)} bytes).") from error
+        return Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        kind, package = _BRANDS.get(data[8:12], ("", "")) if data[4:8] == b"ftyp" else ("", "")
+        if kind == "HEIC":
+            try:
+                import pillow_heif
+            except ImportError:
+                pass
+            else:
+                return pillow_heif.open_heif(io.BytesIO(data)).to_pillow()
+        if kind:
+            raise ValueError(f"a {kind} file, which needs: pip install {package}") from None
+        raise ValueError("no image that Pillow knows") from None
 
 
-def decode_images(
-    files: Iterable[tuple[str, bytes]], count: int, image_size: tuple[int, int] | None = None
-) -> NDArray[np.uint8]:
-    """Decodes `count` image files into one array.
-
-    Args:
-        files: Iterable of `count` pairs (name for errors, bytes of the file).
-        count: Integer, how many images to expect; 1 or more.
-        image_size: `(height, width)` in pixels to resize to (bicubic), or `None` when all have the same size already.
-            Defaults to `None`.
-
-    Returns:
-        uint8 array of shape `(count, height, width, 3)`.
-
-    Raises:
-        ValueError: If a file cannot be read as an image, or has another size than the first.
-    """
-    images: Images | None = None
-    first = ""
-    # One thread: at 32x32 pixels two take 1.7 times as long, because Pillow's work is mostly Python's.
-    for index, (name, data) in enumerate(files):
-        image = decode_image(data, name, image_size)
-        if images is None:
-            images, first = np.empty((count, *image.shape), np.uint8), name
-        if image.shape != images.shape[1:]:
-            raise ValueError(
-                f"{name!r} must have the size of {first!r}, {images.shape[2]}x{images.shape[1]} pixels "
-                "(width x height); pass `image_size=(height, width)` to resize every image. "
-                f"Received: {image.shape[1]}x{image.shape[0]}."
-            )
-        images[index] = image
-    assert images is not None
-    return images
+def _told(error: Exception) -> str:
+    """Returns what an error says, without a period, which follows in the message."""
+    return str(error).rstrip(".") or type(error).__name__

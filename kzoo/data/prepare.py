@@ -11,14 +11,16 @@ from pathlib import Path
 
 from kzoo import arguments
 from kzoo.choices import hint
-from kzoo.data.dataset import Parts
+from kzoo.data.dataset import Parts, carve_validation
 from kzoo.data.folder import read_image_folder
+from kzoo.data.images import Decoding
 from kzoo.data.originals import ORIGINALS, Original
 from kzoo.data.prepared import data_root
 from kzoo.data.records import write_records
 from kzoo.download import download, sha256_of
 
 _FIRST_VERSION = "1.0.0"
+_TEST_FRACTION = 0.2  # of `train`, where the source has no test split
 
 
 def prepare(
@@ -43,8 +45,8 @@ def prepare(
             `~/tensorflow_datasets`.
         archive: Path of the published archive, or of the folder that holds it (`svhn_cropped` has two files), instead
             of a download. Its SHA-256 is checked. Defaults to `None`.
-        source: Path of a folder or .zip of images laid out `split/class/file`, instead of the published archive.
-            Defaults to `None`.
+        source: Path of a folder or .zip of images laid out `split/class/file` or `class/file`, instead of the
+            published archive. Without a test split, a fifth of `train` becomes it. Defaults to `None`.
         image_size: `(height, width)` in pixels to resize the images of `source` to, an integer for a square, or `None`
             to keep their size. Defaults to `None`.
         progress: Boolean, whether to show progress on the standard error stream. Defaults to `True`.
@@ -119,13 +121,16 @@ def _read_source(name: str, original: Original | None, path: Path, image_size: t
     path = path.expanduser()
     if not path.exists():
         raise FileNotFoundError(f"`source` must be a folder or a .zip file that exists. Received: {str(path)!r}.")
-    parts = read_image_folder(path, image_size)
+    parts = read_image_folder(path, Decoding(image_size))
+    if parts.test is None:
+        train, test = carve_validation(parts.train, _TEST_FRACTION, 0, "test")
+        parts = dataclasses.replace(parts, train=train, test=test)
     if original is None:
         return dataclasses.replace(parts, name=name)
-    if parts.train.images.shape[1:] != (32, 32, 3):
+    if parts.train.image_shape != (32, 32, 3):
         raise ValueError(
             f"{str(path)!r} must have images of 32x32 pixels for {name}; pass `image_size=(32, 32)` to resize them. "
-            f"Received: shape={parts.train.images.shape[1:]}."
+            f"Received: shape={parts.train.image_shape}."
         )
     if set(parts.class_names) != set(original.class_names):
         unknown = sorted(set(parts.class_names) - set(original.class_names))

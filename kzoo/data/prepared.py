@@ -1,16 +1,21 @@
 """Datasets prepared by tensorflow-datasets, read without TensorFlow."""
 
+import functools
+import json
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kzoo.data.cache import Item, decoded
 from kzoo.data.dataset import Parts, Split
-from kzoo.data.images import decode_images
+from kzoo.data.folder import tell_of_unreadable
+from kzoo.data.images import Decoding
 
 
 def data_root(data_dir: str | os.PathLike[str] | None) -> Path:
@@ -48,59 +53,95 @@ def prepared_directory(root: Path, name: str) -> Path | None:
     return max(versions, key=lambda path: [int(number) for number in path.name.split(".")], default=None)
 
 
-def read_prepared(directory: Path, image_size: tuple[int, int] | None = None) -> Parts:
-    """Reads a dataset of images and labels from the directory of one version.
+def read_prepared(directory: Path, decoding: Decoding, *, skip_unreadable: bool = False) -> Parts:
+    """Decodes a dataset of images and labels from the directory of one version, or takes it from the cache.
 
     Args:
         directory: Path with the `dataset_info.json`, for example `~/tensorflow_datasets/cifar10/3.0.2`.
-        image_size: `(height, width)` in pixels to resize every image to (bicubic), or `None` when all have the same
-            size already. Defaults to `None`.
+        decoding: The `Decoding`.
+        skip_unreadable: Boolean, whether to leave out images that cannot be read, with a warning. Defaults to `False`.
 
     Returns:
         `Parts` with the class names of the dataset's features.
 
     Raises:
-        ValueError: If the dataset is not in a format of random access (`array_record`), has no `train` or `test`, is
-            none of images with labels, or cannot be read.
+        ValueError: If the dataset is not in a format of random access (`array_record`), has no `train`, is none of
+            images with labels, names features that tensorflow-datasets does not have, or cannot be read.
     """
     import tensorflow_datasets as tfds
 
+    _check_features(directory)
     builder = tfds.builder_from_directory(str(directory))
     splits, features = builder.info.splits, builder.info.features
-    for split in ("train", "test"):
-        if split not in splits or not splits[split].num_examples:
-            raise ValueError(f"{str(directory)!r} must have the splits train and test. Received: {sorted(splits)}.")
+    if "train" not in splits or not splits["train"].num_examples:
+        raise ValueError(f"{str(directory)!r} must have the split train. Received: {sorted(splits)}.")
     if not {"image", "label"} <= features.keys():
         raise ValueError(
             f"{str(directory)!r} must have the features image and label. Received: {', '.join(sorted(features))}."
         )
     decoders = {"image": tfds.decode.SkipDecoding()}
+    names = [name for name in ("train", "validation", "test") if name in splits and splits[name].num_examples]
     try:
-        sources = {
-            split: builder.as_data_source(split, decoders=decoders)
-            for split in ("train", "validation", "test")
-            if split in splits
-        }
+        sources = {name: builder.as_data_source(name, decoders=decoders) for name in names}
     except NotImplementedError as error:
         raise ValueError(
             f"{str(directory)!r} must be prepared as array_record to be read without TensorFlow. Received: "
             f"{builder.info.file_format.value}. Move that folder away, then run: "
             f"{prepare_command(builder.name, directory.parent.parent)}"
         ) from error
-    parts = {split: _read_split(f"{directory}/{split}", source, image_size) for split, source in sources.items()}
-    return Parts(builder.name, tuple(features["label"].names), parts["train"], parts.get("validation"), parts["test"])
+    items = [
+        record for name, source in sources.items() for record in _records(f"{directory}/{name}", source, directory)
+    ]
+    examples, unreadable, labels = decoded(str(directory), items, decoding)
+    tell_of_unreadable(str(directory), len(items), unreadable, skip_unreadable)
+    parts, start = {}, 0
+    for name, source in sources.items():
+        chosen = np.array([i for i in range(start, start + len(source)) if i not in unreadable], np.intp)
+        parts[name] = Split.of(examples, labels[chosen], indices=chosen)
+        start += len(source)
+    return Parts(
+        builder.name, tuple(features["label"].names), parts["train"], parts.get("validation"), parts.get("test")
+    )
 
 
-def _read_split(where: str, source: Sequence[Mapping[str, Any]], image_size: tuple[int, int] | None) -> Split:
-    labels = np.empty(len(source), np.int64)
+def _records(where: str, source: Sequence[Mapping[str, Any]], directory: Path) -> list[Item]:
+    """Returns an `Item` a record, which learns its label as it is read. The files of a version never change."""
+    statuses = [path.stat() for path in sorted(directory.iterdir())]
+    stamp = (sum(status.st_size for status in statuses), max(status.st_mtime_ns for status in statuses))
+    lock = threading.Lock()
+    items: list[Item] = []
 
-    def files() -> Iterator[tuple[str, bytes]]:
-        for index in range(len(source)):
-            try:
+    def read(index: int) -> bytes:
+        try:
+            with lock:
                 example = source[index]
-            except (IndexError, RuntimeError, ValueError) as error:
-                raise ValueError(f"Example {index} of {where!r} must be readable. Received: {error}.") from error
-            labels[index] = example["label"]
-            yield f"{where} example {index}", example["image"]
+        except (IndexError, RuntimeError, ValueError) as error:
+            raise ValueError(f"Example {index} of {where!r} must be readable. Received: {error}.") from error
+        items[index].label = int(example["label"])
+        return bytes(example["image"])
 
-    return Split(decode_images(files(), len(source), image_size), labels)
+    items += [Item(f"{where} example {index}", stamp, functools.partial(read, index)) for index in range(len(source))]
+    return items
+
+
+def _check_features(directory: Path) -> None:
+    """Raises `ValueError` unless all features are tensorflow-datasets' own: it imports whatever is named."""
+    import tensorflow_datasets as tfds
+
+    path = directory / "features.json"
+    known = {f"{one.__module__}.{one.__qualname__}" for one in vars(tfds.features).values() if isinstance(one, type)}
+    try:
+        content = json.loads(path.read_bytes()) if path.exists() else {}
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{str(path)!r} must be JSON. Received: {error}.") from error
+    waiting = [content]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            for key in ("pythonClassName", "type"):
+                if isinstance(value.get(key), str) and "." in value[key] and value[key] not in known:
+                    raise ValueError(
+                        f"{str(path)!r} must name features of tensorflow-datasets. Received: {value[key]!r}, which "
+                        "reading it would import."
+                    )
+        waiting += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

@@ -2,12 +2,14 @@
 
 import contextlib
 import io
+import itertools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kzoo.data.dataset import Images, Parts, Split
+from kzoo.data.dataset import Parts, Split
+from kzoo.data.images import Images
 from kzoo.data.originals import Original
 
 
@@ -40,7 +42,7 @@ def write_records(parts: Parts, original: Original | None, version: str, folder:
         def _info(self) -> Any:
             features = {
                 "id": tfds.features.Text(),
-                "image": tfds.features.Image(shape=parts.train.images.shape[1:]),
+                "image": tfds.features.Image(shape=parts.train.image_shape),
                 "label": tfds.features.ClassLabel(names=parts.class_names),
             }
             if superclasses:
@@ -59,7 +61,8 @@ def write_records(parts: Parts, original: Original | None, version: str, folder:
 
         def _generate_examples(self, name: str, split: Split) -> Iterator[tuple[int, dict[str, Any]]]:
             # The order in the files is drawn from these keys, so it is that of the stock dataset.
-            for key, (image, label) in enumerate(zip(split.images, split.labels.tolist(), strict=True)):
+            images = itertools.chain.from_iterable(split.chunks())
+            for key, (image, label) in enumerate(zip(images, split.labels.tolist(), strict=True)):
                 example = {"id": f"{name}_{key:0{id_digits}d}", "image": _png(image), "label": label}
                 if superclasses:
                     example["coarse_label"] = superclass_of[parts.class_names[label]]
@@ -76,7 +79,7 @@ def _png(image: Images) -> io.BytesIO:
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG")
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG")
     file.seek(0)
     return file
 

@@ -1,14 +1,20 @@
 """One function that loads any dataset by name or path."""
 
+import dataclasses
 import os
 import re
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from kzoo import arguments
-from kzoo.choices import hint
-from kzoo.data.dataset import Dataset, carve_validation
+from kzoo.choices import ResizeMode, hint
+from kzoo.data.dataset import Dataset, Parts, Split, carve_validation
 from kzoo.data.digits import read_digits
 from kzoo.data.folder import read_image_folder
+from kzoo.data.images import WHITE, Decoding
 from kzoo.data.originals import ORIGINALS
 from kzoo.data.prepared import data_root, prepare_command, prepared_directory, prepared_names, read_prepared
 from kzoo.streams import check_seed
@@ -19,29 +25,49 @@ def load_dataset(
     *,
     data_dir: str | os.PathLike[str] | None = None,
     image_size: arguments.ImageSize | None = None,
+    resize: ResizeMode = "stretch",
+    channels: int = 3,
+    background: int = WHITE,
+    skip_unreadable: bool = False,
     validation: float = 0.1,
+    test: float = 0.2,
     split_seed: int = 0,
     flip: bool | None = None,
+    splits: Mapping[str, Sequence[str]] | None = None,
 ) -> Dataset:
-    """Loads a dataset into memory, with a validation split.
+    """Loads a dataset of any size, with a validation and a test split.
+
+    Files are decoded once, by all cores, into a cache that later calls read from (`kzoo data cache list`). What is
+    larger than 256 MB is read from there some images at a time.
 
     Args:
         name_or_path: String, one of:
             - `"digits"`: 1,797 handwritten digits that come with scikit-learn, resized to 32x32.
             - `"cifar10"`, `"cifar100"`, `"svhn_cropped"`, or the name of any other dataset that was prepared under
               `data_dir` by `kzoo data prepare` (or by tensorflow-datasets, as `array_record`).
-            - a path: a folder or .zip of images laid out `split/class/file`, with the splits `train`, `test` and
-              optionally `validation`; or the directory that `prepare_dataset` returned.
+            - a path: a folder or .zip of images laid out `split/class/file` (`train`, perhaps `validation` and
+              `test`, by these and other usual names) or `class/file`; or the directory that `prepare_dataset` returned.
             Defaults to `"digits"`.
         data_dir: Path of the folder of prepared datasets. Defaults to the environment variable `TFDS_DATA_DIR`, or
             `~/tensorflow_datasets`.
         image_size: `(height, width)` in pixels to resize every image to (bicubic), an integer for a square, or `None`
             to keep the size. Defaults to `None`.
+        resize: How images of another size become that size, `"stretch"`, `"crop"` or `"pad"`, as of `kzoo.Decoding`.
+            Defaults to `"stretch"`.
+        channels: Integer, 1 for grey, 3 for RGB, 4 for RGB with opacity. Defaults to `3`.
+        background: Integer, grey level in [0, 255] behind transparent pixels and beside padded images. Defaults to
+            white, `255`.
+        skip_unreadable: Boolean, whether to leave out files that cannot be read, with a warning that lists them.
+            Defaults to `False`, an error that lists them.
         validation: Float between 0 and 1, the part of every class that is taken out of `train` where no validation
             split is stored. Defaults to `0.1`.
-        split_seed: Integer, 0 or larger; decides which part. Defaults to `0`.
+        test: Float between 0 and 1, the part of every class that is taken out before, where no test split is stored.
+            Defaults to `0.2`.
+        split_seed: Integer, 0 or larger; decides which parts. Defaults to `0`.
         flip: Boolean, whether mirror images keep their class, so that training may mirror them, or `None` for what is
             known: True for `cifar10` and `cifar100`, False for all others, your own images too. Defaults to `None`.
+        splits: Split to the names of its files, as a run keeps them, instead of taking parts out of `train`; other
+            files are left out. Defaults to `None`.
 
     Returns:
         A `Dataset`.
@@ -56,37 +82,72 @@ def load_dataset(
     >>> dataset.class_names
     ('cat', 'dog')
     """
-    image_size = arguments.image_size(image_size)
+    decoding = Decoding(image_size, resize, channels, background)  # type: ignore[arg-type]
     split_seed = check_seed(split_seed, "split_seed")
     known = None
     if os.fspath(name_or_path) == "digits":
-        name, parts = "digits", read_digits(image_size or (32, 32))
+        name, parts = "digits", read_digits(decoding)
     else:
         name, path = _located(name_or_path, data_dir)
         if (path / "dataset_info.json").is_file():
-            parts = read_prepared(path, image_size)
+            parts = read_prepared(path, decoding, skip_unreadable=skip_unreadable)
             known = ORIGINALS.get(parts.name)
         else:
-            parts = read_image_folder(path, image_size)
-    if parts.validation is None:
-        train, held_out = carve_validation(parts.train, validation, split_seed)
+            parts = read_image_folder(path, decoding, skip_unreadable=skip_unreadable)
+    if splits is None:
+        train, held_out, tested = completed(parts, validation, test, split_seed)
     else:
-        train, held_out = parts.train, parts.validation
+        train, held_out, tested = _as_listed(parts, splits)
     flip = (known is not None and known.flip) if flip is None else flip
     source = {
         "name_or_path": name,
         "data_dir": None if data_dir is None else str(data_root(data_dir).resolve()),
-        "image_size": image_size,
+        **dataclasses.asdict(decoding),
+        "skip_unreadable": skip_unreadable,
         "validation": validation,
+        "test": test,
         "split_seed": split_seed,
         "flip": flip,
     }
-    return Dataset(parts.name, parts.class_names, train, held_out, parts.test, flip, source)
+    return Dataset(parts.name, parts.class_names, train, held_out, tested, flip, source)
+
+
+def completed(parts: Parts, validation: float, test: float, seed: int) -> tuple[Split, Split, Split]:
+    """Returns train, validation and test split; what is not stored is taken out of `train`, the test split first."""
+    train, held_out, tested = parts.train, parts.validation, parts.test
+    if tested is None:
+        train, tested = carve_validation(train, test, seed, "test")
+    if held_out is None:
+        train, held_out = carve_validation(train, validation, seed)
+    return train, held_out, tested
+
+
+def _as_listed(parts: Parts, splits: Mapping[str, Sequence[str]]) -> tuple[Split, Split, Split]:
+    """Returns train, validation and test split of the very files that are listed."""
+    whole = parts.train.joined(part for part in (parts.validation, parts.test) if part is not None)
+    position = {} if whole.names is None else {name: i for i, name in enumerate(whole.names)}
+    listed = {name for names in splits.values() for name in names}
+    new = [name for name in position if name not in listed]
+    if missing := sorted(listed - position.keys()):
+        others = f"; {len(new):,} are new, the first is {new[0]!r}" if new else ""
+        raise ValueError(
+            f"{parts.name!r} must have all files that the splits list. Received: {len(missing):,} are missing, "
+            f"the first is {missing[0]!r}{others}."
+        )
+    if new:
+        warnings.warn(f"{parts.name}: {len(new):,} files that the splits do not list are left out.", stacklevel=3)
+    train, validation, test = (
+        whole.take(np.array([position[name] for name in splits[split]], np.intp))
+        for split in ("train", "validation", "test")
+    )
+    return train, validation, test
 
 
 def _located(name_or_path: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None) -> tuple[str, Path]:
     """Returns the name by which to load a dataset again, from anywhere, and the path where it is."""
     name, path = os.fspath(name_or_path), Path(name_or_path).expanduser()
+    if not name:
+        raise ValueError("`name_or_path` must be the name of a dataset or a path. Received: ''.")
     if re.fullmatch(r"\w+", name):
         try:
             root = data_root(data_dir)

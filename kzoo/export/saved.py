@@ -64,7 +64,11 @@ def export_saved(
         dataset = dataset or run.load_dataset()
         run.check_classes(dataset)
         built = run.load_model()
-        about = {"class_names": run.class_names, "card": {"metrics": run.metrics}}
+        about = {
+            "class_names": run.class_names,
+            "card": {"metrics": run.metrics},
+            "decoding": run.decoding(built),
+        }
     else:
         raise ValueError(
             "Expected a run directory, or a weights file with the name of its model and a dataset. "
@@ -81,4 +85,4 @@ def _examples(dataset: Dataset) -> Any:
     first = [np.flatnonzero(test.labels == label) for label in range(dataset.classes)]
     turns = [indices[turn] for turn in range(max(BATCHES)) for indices in first if turn < len(indices)]
     chosen = (turns * max(BATCHES))[: max(BATCHES)]
-    return test.images[np.array(chosen)]
+    return test.read(np.array(chosen))

@@ -158,7 +158,7 @@ def _quantities(model: keras.Model, training: _Training, recipe: Recipe) -> Iter
         for step in steps:
             yield from ((key, array) for key, array in step.items() if key.startswith(f"{quantity}/"))
     yield from ((f"final weights/{weight.path}", _array(weight)) for weight in model.weights)
-    images = training.dataset.test.images[:_PREDICTED_IMAGES]
+    images = training.dataset.test.read(np.arange(min(_PREDICTED_IMAGES, len(training.dataset.test))))
     yield "predictions/test images", model.predict(images, batch_size=recipe.batch_size, verbose=0)
     yield from ((f"early stopping/{name}", epochs) for name, epochs in scripted_stopping().items())
 

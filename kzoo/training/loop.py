@@ -90,7 +90,7 @@ def fit(
     config = _config(model, dataset, recipe, seed, arguments)
 
     run_dir = run_dir or new_run_directory(f"{model.name}-{dataset.name}-{keras.backend.backend()}-seed{seed}")
-    run = Run.create(run_dir, config)
+    run = Run.create(run_dir, config, dataset.file_names)
     compile_model(model, recipe, train.batches_per_epoch, from_logits=from_logits)
     clock = Clock(train, schedule)
     recorder = Recorder(run, clock)
@@ -192,7 +192,7 @@ def _finish(
 
     save_weights(model, run.weights_path)
     plot_history(recorder.rows, run.directory / "history.png", title=f"{model.name} on {dataset.name}")
-    test = evaluate(model, dataset.test.images, dataset.test.labels, from_logits=from_logits)
+    test = evaluate(model, dataset.test, from_logits=from_logits)
     clock, config = recorder.clock, run.config
     planned = config["recipe"]["epochs"] * clock.batches.batches_per_epoch
     metrics = {

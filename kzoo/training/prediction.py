@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from kzoo.data import decode_image
 from kzoo.evaluation import log_probabilities
 from kzoo.training.run import Run
 
@@ -24,7 +23,7 @@ class Prediction:
 def predict_files(
     run: Run, files: Sequence[str | os.PathLike[str]] | str | os.PathLike[str], top: int = 1
 ) -> list[Prediction]:
-    """Classifies image files of any size and mode that Pillow reads, resized to the model's input (bicubic).
+    """Classifies image files of any size and mode that Pillow reads, decoded and resized as in the training.
 
     Args:
         run: The `Run` whose model to use.
@@ -47,8 +46,8 @@ def predict_files(
     if not files:
         return []
     model = run.load_model()
-    height, width = model.input_shape[1:3]
-    images = np.stack([decode_image(Path(file).read_bytes(), os.fspath(file), (height, width)) for file in files])
+    decoding = run.decoding(model)
+    images = np.stack([decoding.decode(Path(file).read_bytes(), os.fspath(file)) for file in files])
     probabilities = np.exp(log_probabilities(model, images))
     names = run.class_names
     if len(names) != probabilities.shape[1]:

@@ -1,6 +1,7 @@
 """The run directory: all that a training leaves behind, and all that later steps read."""
 
 import csv
+import dataclasses
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ import keras
 
 from kzoo import environment
 from kzoo.acceleration.registry import acceleration_report
-from kzoo.data import Dataset, load_dataset
+from kzoo.data import Dataset, Decoding, load_dataset
 from kzoo.ops import precision
 from kzoo.recursion import deep_recursion
 
@@ -24,6 +25,7 @@ _OF_CONFIG = (
     "recipe.precision",
     "seed",
 )
+SPLITS = ("train", "validation", "test")
 METRICS = (
     "model",
     "data",
@@ -45,6 +47,7 @@ class Run:
     |---|---|
     | `config.json` | model, data, recipe, seed: everything needed to repeat the run; `pixel_statistics` as they were |
     | `environment.json` | versions, backend, device, what accelerates kzoo here and what is off |
+    | `splits.json` | which files of a folder or zip were trained on, validated and tested |
     | `history.csv` | one row an epoch; empty where an epoch has no such value |
     | `history.png` | the learning curves |
     | `model.weights.h5` | the weights that the training ended with: of the best epoch, with early stopping |
@@ -67,8 +70,13 @@ class Run:
             raise FileNotFoundError(f"Expected a run directory, with a config.json. Received: {self.directory}.")
 
     @classmethod
-    def create(cls, directory: str | os.PathLike[str], config: Mapping[str, Any]) -> "Run":
-        """Makes a run directory that holds its `config.json` and `environment.json`.
+    def create(
+        cls,
+        directory: str | os.PathLike[str],
+        config: Mapping[str, Any],
+        splits: Mapping[str, Sequence[str]] | None = None,
+    ) -> "Run":
+        """Makes a run directory that holds its `config.json`, `environment.json` and perhaps `splits.json`.
 
         Raises:
             FileExistsError: If the directory exists and is not empty.
@@ -79,6 +87,8 @@ class Run:
         directory.mkdir(parents=True, exist_ok=True)
         about = {**environment.record(), "acceleration": _accelerations()}
         write_json(directory / "environment.json", about)
+        if splits is not None:
+            write_json(directory / "splits.json", splits)
         write_json(directory / "config.json", config)
         return cls(directory)
 
@@ -129,6 +139,13 @@ class Run:
         """One name a class."""
         return tuple(self.config["data"]["class_names"])
 
+    def decoding(self, model: keras.Model) -> Decoding:
+        """Returns how image files become what the run's model takes, as in its training."""
+        source = self.config["data"]["source"] or {}
+        options = {name: source[name] for name in ("resize", "background") if name in source}
+        height, width, channels = model.input_shape[1:]
+        return Decoding((height, width), channels=channels, **options)
+
     def check_classes(self, dataset: Dataset) -> None:
         """Raises `ValueError` unless a dataset has the classes that the run was trained on, in their order."""
         expected, received = self.class_names, dataset.class_names
@@ -156,16 +173,27 @@ class Run:
             load_weights(model, self.weights_path)
         return model
 
-    def load_dataset(self) -> Dataset:
-        """Loads the dataset that the run was trained on, split as it was.
+    def load_dataset(
+        self, name_or_path: str | os.PathLike[str] | None = None, *, data_dir: str | os.PathLike[str] | None = None
+    ) -> Dataset:
+        """Loads the dataset that the run was trained on, split as it was, or another one, decoded as that was.
+
+        Args:
+            name_or_path: Another dataset, as of `kzoo.load_dataset`. Defaults to `None`.
+            data_dir: Path of the folder of prepared datasets, for another dataset. Defaults to `None`.
 
         Raises:
-            ValueError: If the run was trained on a dataset that `load_dataset` did not load.
+            ValueError: If the run was trained on a dataset that `load_dataset` did not load, and no other is named.
         """
         source = self.config["data"]["source"]
+        if name_or_path is not None:
+            with deep_recursion():
+                model = keras.models.model_from_json(json.dumps(self.config["model"]["architecture"]))
+            return load_dataset(name_or_path, data_dir=data_dir, **dataclasses.asdict(self.decoding(model)))
         if source is None:
             raise ValueError(f"{self.directory} was trained on a dataset made in a program; name another one.")
-        return load_dataset(**source)
+        splits = self.directory / "splits.json"
+        return load_dataset(**source, splits=read_json(splits, SPLITS) if splits.exists() else None)
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Writes `history.csv`, whole."""

@@ -10,7 +10,7 @@ from kzoo.cli.app import app
 
 COMMANDS = {
     "list", "describe", "train", "evaluate", "predict", "compare", "export", "serve", "import", "doctor",
-    "data prepare", "data info", "parity record", "parity compare",
+    "data prepare", "data info", "data cache list", "data cache clear", "parity record", "parity compare",
     "weights list", "weights info", "weights fetch", "weights add",
 }  # fmt: skip
 

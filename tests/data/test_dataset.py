@@ -20,7 +20,7 @@ def dataset_of(train: Split, **changes: object) -> Dataset:
     [
         (np.zeros((2, 4, 4, 3), np.float32), np.zeros(2, np.int64), r"`images` must be uint8 .* dtype=float32"),
         (np.zeros((2, 4, 4), np.uint8), np.zeros(2, np.int64), r"`images` must be .* shape=\(2, 4, 4\)"),
-        (np.zeros((2, 4, 4, 1), np.uint8), np.zeros(2, np.int64), r"`images` must be .* shape=\(2, 4, 4, 1\)"),
+        (np.zeros((2, 4, 4, 2), np.uint8), np.zeros(2, np.int64), r"`images` must be .* shape=\(2, 4, 4, 2\)"),
         (np.zeros((2, 4, 4, 3), np.uint8), np.zeros(2), r"`labels` must be integers .* dtype=float64"),
         (np.zeros((2, 4, 4, 3), np.uint8), np.eye(2, dtype=int), r"`labels` must be .* shape=\(2, 2\)"),
         ([[1, [2]], [3]], [0, 0], "`images` must be an array. Received: "),

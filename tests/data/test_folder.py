@@ -43,7 +43,9 @@ def test_folder_may_lie_in_one_folder_more(place, tree):
         "train/dog/Thumbs.db",
         ".git/config",
         "README.md",
-        "extra/x/0",
+        "train/cat/0.json",
+        "test/@eaDir/SYNO@.jpg",
+        "train/EHTHUMBS.DB",
     ],
 )
 def test_folder_ignores_what_is_not_part_of_it(place, tree, name):
@@ -63,7 +65,7 @@ def test_folder_names_the_first_image_of_another_size(place, tree, encoded):
 
 def test_folder_names_a_test_image_of_another_size_than_train(place, tree, encoded):
     path = place(tree | {"test/cat/9.png": encoded(size=(9, 7)), "test/dog/9.png": encoded(size=(9, 7))})
-    with pytest.raises(ValueError, match=r"`test` must have images of shape \(4, 3, 3\)"):
+    with pytest.raises(ValueError, match=r"test/cat/9.png' must have .* of .*train/cat/0.png', 3x4.*Received: 7x9; 2 "):
         load_dataset(path)
 
 
@@ -78,10 +80,9 @@ def test_folder_rejects_a_test_class_that_is_not_in_train(place, tree, encoded):
         load_dataset(place(tree | {"test/eel/0.png": encoded()}))
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_folder_rejects_a_missing_split(place, tree, split):
-    with pytest.raises(ValueError, match=f"must have the folders `train` and `test`.*Received: no `{split}`"):
-        load_dataset(place({name: data for name, data in tree.items() if not name.startswith(split)}))
+def test_folder_rejects_a_test_split_alone(place, tree):
+    with pytest.raises(ValueError, match=r"must have a folder `train`. Received: \['test'\]"):
+        load_dataset(place({name: data for name, data in tree.items() if not name.startswith("train")}))
 
 
 @pytest.mark.parametrize("split", ["train", "test"])

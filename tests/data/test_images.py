@@ -1,42 +1,172 @@
 import io
+import sys
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
-from kzoo.data import decode_image
+from kzoo.data import Decoding, decode_image
+
+GREYS = np.array([[0, 85, 170, 255]], np.uint8)
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I", "F"])
-def test_decode_image_converts_every_mode_to_rgb(mode):
+def written(image, file_format="PNG", **options):
     file = io.BytesIO()
+    image.save(file, file_format, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])
+def test_decode_image_converts_every_mode_to_rgb(mode):
     # Without compression Pillow 12 cannot read its own YCbCr.
-    Image.new("L", (3, 4), 255).convert(mode).save(file, "TIFF", compression="tiff_lzw")
-    image = decode_image(file.getvalue(), "white")
+    image = decode_image(written(Image.new("L", (3, 4), 255).convert(mode), "TIFF", compression="tiff_lzw"), "white")
     assert (image.dtype, image.shape) == (np.uint8, (4, 3, 3))
     assert image.min() >= 253  # YCbCr rounds
+
+
+@pytest.mark.parametrize(
+    ("values", "file_format"),
+    [
+        (GREYS / np.float32(255), "TIFF"),
+        (GREYS.astype(np.uint16) * 257, "PNG"),
+        (GREYS.astype(np.uint16) * 257, "TIFF"),
+        (GREYS.astype(np.int32) * 257, "PPM"),
+        (GREYS, "BMP"),
+        (GREYS, "WEBP"),
+        (GREYS > 100, "PNG"),
+    ],
+)
+def test_greys_of_any_depth_are_the_same(values, file_format):
+    options = {"lossless": True} if file_format == "WEBP" else {}
+    pixels = decode_image(written(Image.fromarray(values), file_format, **options), "greys")
+    expected = GREYS if values.dtype != bool else (GREYS > 100) * np.uint8(255)
+    np.testing.assert_array_equal(pixels, np.repeat(expected[..., None], 3, axis=-1))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (GREYS.astype(np.int32), "of 32-bit integers nothing says which number is white, and these go from 0 to 255"),
+        (GREYS.astype(np.float32), r"expected in \[0, 1\], and these go from 0.0 to 255.0"),
+        (np.float32([[0, np.nan]]), "from nan to nan"),
+    ],
+)
+def test_pixels_of_an_unknown_range_are_refused(values, message):
+    with pytest.raises(ValueError, match=f"'scan.tif' must be a readable image file. Received: .*{message}"):
+        decode_image(written(Image.fromarray(values), "TIFF"), "scan.tif")
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P", "L", "RGB"])
+@pytest.mark.parametrize("background", [255, 0])
+def test_transparent_pixels_show_the_background(mode, background):
+    clear, solid = (40, 40, 40, 0), (90, 90, 90, 255)
+    image = Image.new("RGBA", (2, 1), solid)
+    image.putpixel((0, 0), clear)
+    options = {}
+    if mode in ("L", "RGB"):
+        image, options = image.convert(mode), {"transparency": 40 if mode == "L" else (40, 40, 40)}
+    elif mode == "P":
+        image = Image.new("P", (2, 1), 1)
+        image.putpalette([40, 40, 40, 90, 90, 90])
+        image.putpixel((0, 0), 0)
+        options = {"transparency": 0}
+    elif mode == "LA":
+        image = image.convert("LA")
+    pixels = decode_image(written(image, **options), "logo", background=background)
+    assert pixels[0].tolist() == [[background] * 3, [90] * 3]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_exif_orientations_are_applied(orientation, file_format):
+    upright = np.zeros((16, 24, 3), np.uint8)
+    upright[:8, :8] = 255  # the upper left
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright, 1),
+        7: np.rot90(upright, 2).transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}.get(file_format, {})
+    data = written(Image.fromarray(np.ascontiguousarray(stored)), file_format, exif=exif, **options)
+    assert np.abs(decode_image(data, "photo").astype(int) - upright).max() <= 2
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_broken_exif_leaves_the_image_as_it_is():
+    data = written(Image.new("RGB", (4, 2), (9, 9, 9)), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    assert decode_image(data, "photo").shape == (2, 4, 3)
+
+
+@pytest.mark.parametrize("file_format", ["GIF", "WEBP", "PNG"])
+def test_animations_give_their_first_picture(file_format):
+    frames = [Image.new("RGB", (3, 2), color) for color in ((255, 0, 0), (0, 255, 0))]
+    options = {"lossless": True} if file_format == "WEBP" else {}
+    data = written(frames[0], file_format, save_all=True, append_images=frames[1:], **options)
+    assert decode_image(data, "moving")[0, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+def test_avif_is_read():
+    assert decode_image(written(Image.new("RGB", (8, 8), (255, 255, 255)), "AVIF"), "photo").min() > 250
+
+
+def test_heic_names_what_it_needs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    data = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 40
+    with pytest.raises(ValueError, match="a HEIC file, which needs: pip install 'kzoo\\[heif\\]'"):
+        decode_image(data, "IMG_0001.HEIC")
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_images_are_cropped_or_padded(wide):
+    pixels = np.zeros((4, 8, 3), np.uint8)
+    pixels[:, 2:6] = 100
+    image = Image.fromarray(pixels if wide else pixels.transpose(1, 0, 2))
+    crop = decode_image(written(image), "wide", (4, 4), resize="crop")
+    np.testing.assert_array_equal(crop, np.full((4, 4, 3), 100))
+    pad = decode_image(written(image), "wide", (8, 8), resize="pad", background=7)
+    inner = pad[2:6] if wide else pad[:, 2:6].transpose(1, 0, 2)
+    np.testing.assert_array_equal(inner, pixels)
+    outer = pad[[0, 1, 6, 7]] if wide else pad[:, [0, 1, 6, 7]]
+    assert (outer == 7).all()
+
+
+@pytest.mark.parametrize(("channels", "pixel"), [(1, [76]), (3, [255, 0, 0]), (4, [255, 0, 0, 255])])
+def test_channels_are_chosen(channels, pixel):
+    image = decode_image(written(Image.new("RGB", (2, 2), (255, 0, 0))), "red", 2, channels=channels)
+    assert image[0, 0].tolist() == pixel
+
+
+def test_images_that_expand_to_too_much_are_refused(monkeypatch):
+    monkeypatch.setattr("kzoo.data.images.LARGEST", 100)
+    with pytest.raises(ValueError, match="'bomb.png' .* at most 100 pixels are expected, and it has 11x10"):
+        decode_image(written(Image.new("L", (11, 10))), "bomb.png")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"resize": "crp"}, "`resize` must be one of stretch, crop, pad. .* Did you mean 'crop'"),
+        ({"channels": 2}, "`channels` must be 1, 3 or 4. Received: channels=2"),
+        ({"background": 256}, "`background` must be 0 to 255. Received: background=256"),
+    ],
+)
+def test_decoding_checks_its_arguments(options, message):
+    with pytest.raises(ValueError, match=message):
+        Decoding(**options)
 
 
 def test_decode_image_scales_sixteen_bits_to_eight():
     file = io.BytesIO()
     Image.fromarray(np.array([[0, 0x1234, 0xFFFF]], np.uint16)).save(file, "PNG")
     assert decode_image(file.getvalue(), "deep")[0, :, 0].tolist() == [0, 0x12, 0xFF]
-
-
-def test_decode_image_reads_a_palette_with_transparency():
-    file = io.BytesIO()
-    palette = Image.new("P", (2, 2), 1)
-    palette.putpalette([0, 0, 0, 9, 8, 7])
-    palette.save(file, "PNG", transparency=b"\x00\x80")
-    assert decode_image(file.getvalue(), "palette")[0, 0].tolist() == [9, 8, 7]
-
-
-def test_decode_image_applies_the_exif_orientation():
-    exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned: rotate by 90 degrees clockwise
-    file = io.BytesIO()
-    Image.new("RGB", (5, 2)).save(file, "PNG", exif=exif)
-    assert decode_image(file.getvalue(), "turned").shape == (5, 2, 3)
 
 
 def test_decode_image_resizes_to_height_and_width(encoded):

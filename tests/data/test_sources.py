@@ -81,12 +81,13 @@ def test_published_datasets_say_whether_they_may_be_mirrored(name, flip):
     assert ORIGINALS[name].flip is flip
 
 
-@pytest.mark.parametrize(("name", "flip"), [("mnist", False), ("gtsrb", False), ("cifar10", True)])
+@pytest.mark.parametrize(("name", "flip"), [("mnist", False), ("emnist", False), ("gtsrb", False), ("cifar10", True)])
 def test_prepared_datasets_are_mirrored_where_that_is_known_to_be_right(name, flip, tmp_path, monkeypatch):
     split = Split(np.zeros((4, 2, 2, 3), np.uint8), [0, 0, 1, 1])
     (tmp_path / name / "1.0.0").mkdir(parents=True)
     (tmp_path / name / "1.0.0" / "dataset_info.json").touch()
-    monkeypatch.setattr(sources, "read_prepared", lambda path, size: Parts(name, ("a", "b"), split, split, split))
+    parts = Parts(name, ("a", "b"), split, split, split)
+    monkeypatch.setattr(sources, "read_prepared", lambda path, decoding, **options: parts)
     assert load_dataset(name, data_dir=tmp_path).flip is flip
     assert load_dataset(tmp_path / name / "1.0.0").flip is flip
 

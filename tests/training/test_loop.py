@@ -30,6 +30,16 @@ def test_fit_learns(tiny, small_model, tmp_path):
     assert run.metrics["test_accuracy"] == 1.0
 
 
+def test_fit_sees_probabilities_wherever_the_softmax_is(tiny, small_model, tmp_path):
+    probabilities = keras.layers.Softmax()(small_model.output)
+    model = keras.Model(small_model.input, keras.layers.Reshape((tiny.classes,))(probabilities))
+    run = kzoo.fit(model, tiny, QUICK.override(epochs=1, patience=0), run_dir=tmp_path / "run", verbose=0)
+    assert model.loss.from_logits is False
+    answers = model.predict(tiny.test.images, verbose=0)
+    expected = -np.log(answers[np.arange(len(answers)), tiny.test.labels]).mean()
+    assert run.metrics["test_loss"] == pytest.approx(expected, rel=1e-4)
+
+
 def test_run_is_evaluated_again_to_the_same_numbers(tiny, small_model, tmp_path):
     run = kzoo.fit(small_model, tiny, QUICK, run_dir=tmp_path / "run", verbose=0)
     again = kzoo.evaluate_saved(tmp_path / "run", dataset=tiny)

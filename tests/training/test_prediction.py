@@ -20,6 +20,9 @@ class FakeRun:
     def load_model(self):
         return self.model
 
+    def decoding(self, model):
+        return kzoo.Decoding(model.input_shape[1:3])
+
 
 @pytest.fixture
 def file(tmp_path):

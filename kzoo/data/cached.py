@@ -1,0 +1,85 @@
+"""Images that were decoded before, read from their cache."""
+
+import json
+import os
+import weakref
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kzoo.data.examples import Indices
+from kzoo.data.images import Images
+
+FORMAT = 1
+
+
+class CachedExamples:
+    """Images in a cache, read from the disk as they are needed, and checked.
+
+    Args:
+        folder: Path of the cache.
+
+    Raises:
+        ValueError: If it is none, or not whole.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            manifest = json.loads((folder / "manifest.json").read_bytes())
+            count, height, width, channels = (int(size) for size in manifest["shape"])
+            self.unreadable = {int(position): str(why) for position, why in manifest["unreadable"].items()}
+            with np.load(folder / "index.npz", allow_pickle=False) as index:
+                self._checksums, self.sums, self.labels = index["crc32"], index["sums"], index["labels"]
+            size = (folder / "pixels").stat().st_size
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
+            raise ValueError(f"{str(folder)!r} must be a whole cache of images. Received: {error}") from error
+        self._shape = (count, height, width, channels)
+        whole = self._checksums.shape == (count,) and self.sums.shape == (count, channels, 2)
+        if manifest.get("format") != FORMAT or not whole or size != count * height * width * channels:
+            raise ValueError(f"{str(folder)!r} must be a whole cache of images. Received: {size:,} bytes.")
+        self._descriptor = -1
+        self._process = 0
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """`(height, width, channels)`."""
+        return self._shape[1:]
+
+    def __len__(self) -> int:
+        return self._shape[0]
+
+    def read(self, indices: Indices) -> Images:
+        """Returns the images at `indices`.
+
+        Raises:
+            ValueError: If one is not what was written.
+        """
+        images = np.empty((len(indices), *self.image_shape), np.uint8)
+        size, file = int(np.prod(self.image_shape)), self._opened()
+        for image, index in zip(images, indices.tolist(), strict=True):
+            read = os.preadv(file, [image.data], index * size)
+            if read != size or zlib.crc32(image.data) != self._checksums[index]:
+                raise ValueError(
+                    f"{str(self.folder)!r} must hold what was decoded. Received: image {index} is damaged. "
+                    "Run `kzoo data cache clear`, and start again."
+                )
+        return images
+
+    def totals(self, indices: Indices) -> npt.NDArray[np.uint64]:
+        """Returns sums and sums of squares, as `Examples` says; they were taken when the images were decoded."""
+        total: npt.NDArray[np.uint64] = self.sums[indices].sum(axis=0)
+        return total
+
+    def _opened(self) -> int:
+        if self._process != os.getpid():
+            self._descriptor = os.open(self.folder / "pixels", os.O_RDONLY | os.O_CLOEXEC)
+            self._process = os.getpid()
+            weakref.finalize(self, os.close, self._descriptor)
+        return self._descriptor
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_process": 0}

@@ -1,0 +1,189 @@
+"""The image files of a folder or .zip file, and what else lies there."""
+
+import abc
+import collections
+import contextlib
+import os
+import stat
+import threading
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+LARGEST_FILE = 1 << 28  # bytes, of one image: a zip may claim anything
+
+# What operating systems and programs leave behind, whatever the case.
+_JUNK = {
+    "__macosx",
+    "thumbs.db",
+    "ehthumbs.db",
+    "ehthumbs_vista.db",
+    "desktop.ini",
+    "@eadir",
+    "$recycle.bin",
+    "system volume information",
+    "lost+found",
+    "icon\r",
+}
+# Text and tables that describe images, and lie beside them.
+_TEXTS = ("aae", "doc", "docx", "htm", "html", "ini", "lnk", "log", "lst", "md", "pdf", "rst", "rtf", "txt", "xmp")
+_TABLES = ("csv", "db", "json", "jsonl", "parquet", "pbtxt", "tsv", "xlsx", "xml", "yaml", "yml")
+_SIDECARS = {f".{suffix}" for suffix in (*_TEXTS, *_TABLES)}
+
+
+class Files(abc.ABC):
+    """The files of a folder or archive.
+
+    Attributes:
+        path: `Path` of the folder or archive.
+        names: Names of the files that may be images, with `/` between folders, sorted.
+        folders: Names of all folders, those without files too, sorted.
+        ignored: What was left out, and how often: `"hidden"`, `"junk"`, `"sidecar"` or `"special"`.
+    """
+
+    path: Path
+    names: list[str]
+    folders: list[str]
+    ignored: Mapping[str, int]
+
+    @abc.abstractmethod
+    def read(self, name: str) -> bytes:
+        """Returns the bytes of a file; may be called by several threads at once."""
+
+    @abc.abstractmethod
+    def stamp(self, name: str) -> tuple[int, int]:
+        """Returns the size of a file in bytes, and a number that changes with its content."""
+
+    def where(self, name: str) -> str:
+        """Returns what to call a file in a message."""
+        return str(self.path / name)
+
+    def _sort(self, names: Iterable[str], folders: Iterable[str]) -> None:
+        kept, counts = [], collections.Counter[str]()
+        for name in names:
+            reason = _why_ignored(PurePosixPath(name))
+            if reason:
+                counts[reason] += 1
+            else:
+                kept.append(name)
+        self.names = sorted(kept)
+        self.folders = sorted(name for name in folders if _why_ignored(PurePosixPath(name)) in (None, "sidecar"))
+        self.ignored = counts
+
+
+class Folder(Files):
+    """Files below a folder. Links are followed, but none into a folder that is above it already."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        names, folders, special = [], [], 0
+        for name, status in _walk(path, "", ()):
+            if stat.S_ISDIR(status.st_mode):
+                folders.append(name)
+            elif stat.S_ISREG(status.st_mode):
+                names.append(name)
+            else:
+                special += 1
+        self._sort(names, folders)
+        if special:
+            self.ignored = {**self.ignored, "special": special}
+
+    def read(self, name: str) -> bytes:
+        path = self.path / name
+        _check_size(self.where(name), path.stat().st_size)
+        return path.read_bytes()
+
+    def stamp(self, name: str) -> tuple[int, int]:
+        status = (self.path / name).stat()
+        return status.st_size, status.st_mtime_ns
+
+
+class Archive(Files):
+    """Files in a .zip file, whatever slashes the names in it have."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._archive = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, NotImplementedError) as error:
+            raise ValueError(f"{str(path)!r} must be a folder or a readable .zip file. Received: {error}.") from error
+        self._lock = threading.Lock()
+        self._entries: dict[str, zipfile.ZipInfo] = {}
+        folders = set[str]()
+        for entry in self._archive.infolist():
+            name = entry.filename.replace("\\", "/").removeprefix("./")
+            if name.endswith("/"):
+                folders.add(name.rstrip("/"))
+                continue
+            if name in self._entries:
+                raise ValueError(f"{str(path)!r} must have each file once. Received: {name!r} twice.")
+            self._entries[name] = entry
+            folders.update(str(folder) for folder in PurePosixPath(name).parents if str(folder) != ".")
+        self._sort(self._entries, folders)
+
+    def read(self, name: str) -> bytes:
+        entry = self._entries[name]
+        _check_size(self.where(name), entry.file_size)
+        try:
+            with self._lock, self._archive.open(entry) as file:
+                return file.read(LARGEST_FILE + 1)
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+            raise ValueError(f"{name!r} in {str(self.path)!r} must be readable. Received: {error}.") from error
+
+    def stamp(self, name: str) -> tuple[int, int]:
+        return self._entries[name].file_size, self._entries[name].CRC
+
+    def close(self) -> None:
+        """Closes the archive."""
+        self._archive.close()
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Files]:
+    """Yields the `Files` of a folder or .zip file.
+
+    Raises:
+        ValueError: If it is neither, or names a file twice.
+    """
+    if path.is_dir():
+        yield Folder(path)
+        return
+    archive = Archive(path)
+    try:
+        yield archive
+    finally:
+        archive.close()
+
+
+def _walk(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, os.stat_result]]:
+    status = folder.stat()
+    identity = (status.st_dev, status.st_ino)
+    if identity in above:  # a link to a folder that it lies in
+        return
+    with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        name = f"{prefix}{entry.name}"
+        try:
+            status = entry.stat()
+        except OSError as error:
+            if not entry.is_symlink():
+                raise
+            raise ValueError(f"{entry.path!r} must not be a link to nothing. Received: {error}.") from error
+        yield name, status
+        if stat.S_ISDIR(status.st_mode) and _why_ignored(PurePosixPath(name)) not in ("hidden", "junk"):
+            yield from _walk(Path(entry.path), f"{name}/", (*above, identity))
+
+
+def _why_ignored(name: PurePosixPath) -> str | None:
+    if any(part.casefold() in _JUNK for part in name.parts):
+        return "junk"
+    if any(part.startswith(".") for part in name.parts):
+        return "hidden"
+    return "sidecar" if name.suffix.casefold() in _SIDECARS else None
+
+
+def _check_size(where: str, size: int) -> None:
+    if size > LARGEST_FILE:
+        raise ValueError(f"{where!r} must have at most {LARGEST_FILE:,} bytes. Received: {size:,}.")
