@@ -53,9 +53,9 @@ def download(
 ) -> Path:
     """Downloads a file, unless it is there already.
 
-    The content is collected in `path` + `.part`, which outlives a failure and is continued by the next attempt or
-    call; it is renamed to `path` once its SHA-256 is right. A second process that wants the same file waits for the
-    first and then uses what it got.
+    The content is collected in `path` + `.part`, which outlives a failure, unless it is empty, and is continued by
+    the next attempt or call; it is renamed to `path` once its SHA-256 is right. A second process that wants the same
+    file waits for the first and then uses what it got.
 
     Args:
         url: String, of scheme http, https or file.
@@ -117,7 +117,10 @@ def _is_present(path: Path, sha256: str) -> bool:
 
 @contextlib.contextmanager
 def _locked(part: Path) -> Iterator[io.FileIO]:
-    """Opens `part` for appending once no other process has it. The lock dies with its process."""
+    """Opens `part` for appending once no other process has it. The lock dies with its process.
+
+    After a failure a `part` without content is removed: there is nothing to continue from.
+    """
     while True:
         with io.FileIO(part, "a") as file:
             if sys.platform != "win32":
@@ -125,7 +128,12 @@ def _locked(part: Path) -> Iterator[io.FileIO]:
 
                 fcntl.flock(file, fcntl.LOCK_EX)
             if _is_same_file(file, part):
-                yield file
+                try:
+                    yield file
+                except BaseException:
+                    if not file.tell() and _is_same_file(file, part):
+                        part.unlink()
+                    raise
                 return
 
 
