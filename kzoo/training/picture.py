@@ -23,8 +23,8 @@ def require_matplotlib() -> None:
         raise ImportError("Pictures of learning curves need matplotlib: pip install matplotlib.")
 
 
-def plot_history(rows: Rows, path: str | Path, title: str) -> None:
-    """Draws loss, accuracy and learning rate over the epochs of one run, with the epoch of the lowest validation loss.
+def plot_history(rows: Rows, path: str | Path, title: str, kept_epoch: int | None = None) -> None:
+    """Draws loss, accuracy and learning rate over the epochs of one run, and marks the epoch whose weights were kept.
 
     What is missing or not finite is left out.
 
@@ -32,6 +32,8 @@ def plot_history(rows: Rows, path: str | Path, title: str) -> None:
         rows: Rows of a run's history.
         path: Path of the PNG to write.
         title: What the picture shows.
+        kept_epoch: Integer, the epoch to mark, counted from 1, or `None` where it is not known: the one of the lowest
+            validation loss is marked instead, and called that. Defaults to `None`.
     """
     require_matplotlib()
     from matplotlib.figure import Figure
@@ -43,11 +45,10 @@ def plot_history(rows: Rows, path: str | Path, title: str) -> None:
         _draw(axis, rows, metric, label="training", color="C0")
         _draw(axis, rows, f"val_{metric}", label="validation", color="C1")
     _draw(axes[2], rows, "learning_rate", color="C2")
-    losses = dict(zip(_column(rows, "epoch"), _column(rows, "val_loss"), strict=True))
-    best = min((epoch for epoch in losses if math.isfinite(losses[epoch])), key=losses.__getitem__, default=None)
-    if best is not None and len(rows) > 1:
+    marked, meaning = (_lowest(rows), "lowest validation loss") if kept_epoch is None else (kept_epoch, "weights kept")
+    if marked is not None and len(rows) > 1:
         for axis in axes[:2]:
-            axis.axvline(best, color="grey", linestyle=":", label=f"lowest validation loss, epoch {best:.0f}")
+            axis.axvline(marked, color="grey", linestyle=":", label=f"{meaning}, epoch {marked:.0f}")
     _scale_epochs(axes, rows)
     _scale_metrics(*axes[:2])
     _scale(axes[2], "learning rate", zero=True)
@@ -89,6 +90,12 @@ def _column(rows: Rows, name: str) -> list[float]:
     """Returns a column; `nan` stands for what is missing or not finite."""
     values = (row.get(name) for row in rows)
     return [value if value is not None and math.isfinite(value) else math.nan for value in values]
+
+
+def _lowest(rows: Rows) -> float | None:
+    """Returns the epoch of the lowest validation loss that is a number, or `None` if there is none."""
+    losses = dict(zip(_column(rows, "epoch"), _column(rows, "val_loss"), strict=True))
+    return min((epoch for epoch in losses if math.isfinite(losses[epoch])), key=losses.__getitem__, default=None)
 
 
 def _draw(axis: "Axes", rows: Rows, column: str, **style: Any) -> None:

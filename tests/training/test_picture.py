@@ -94,6 +94,15 @@ def test_history_marks_the_lowest_validation_loss_that_is_a_number(saved):
     assert list(figure.axes[0].lines[2].get_xdata()) == [4, 4]
 
 
+def test_history_marks_the_epoch_whose_weights_were_kept(saved):
+    rows = history(6, 2.0, 1.0)
+    rows[3]["val_loss"] = 0.5
+    figure = saved(plot_history, rows, title="resnet20 on cifar10", kept_epoch=3)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.texts] == ["training", "validation", "weights kept, epoch 3"]
+    assert all(list(axes.lines[2].get_xdata()) == [3, 3] for axes in figure.axes[:2])
+
+
 def assert_nothing_overlaps(figure):
     renderer = figure.canvas.get_renderer()
     (legend,) = figure.legends
