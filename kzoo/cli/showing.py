@@ -7,13 +7,17 @@ import contextlib
 import json
 import math
 import os
+import re
 import sys
 from typing import Any, TextIO
 
 import typer
 from rich import box
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 _kept: list[TextIO] = []  # the standard output of commands that print JSON, innermost last
 
@@ -33,29 +37,63 @@ def show(content: Any, as_json: bool, readable: Table | str, *, wrap: bool = Tru
     Args:
         content: What `json_form` takes.
         as_json: Boolean, whether to print that, as JSON.
-        readable: Table or text to print otherwise.
+        readable: Table or text to print otherwise. A table's caption follows it as a line of its own, since Rich would
+            wrap it to the table's width.
         wrap: Boolean, whether text is wrapped at words and coloured for the terminal, or printed as it is. Defaults to
             `True`.
     """
     if as_json:
         typer.echo(json.dumps(json_form(content), indent=2), file=_kept[-1] if _kept else None)
     elif wrap:
-        Console(markup=False, emoji=False).print(readable)
+        _print(Console(markup=False, emoji=False), readable)
     else:
         typer.echo(readable)
 
 
-def table(*columns: str) -> Table:
+def _print(console: Console, readable: Table | str) -> None:
+    if isinstance(readable, str) or readable.caption is None:
+        console.print(readable)
+        return
+    caption, readable.caption = readable.caption, None
+    console.print(readable)
+    console.print(caption, soft_wrap=not console.is_terminal)  # what is no terminal has no width
+
+
+class Name:
+    """A name or path in a table. Where it is too long it breaks at the marks between its words, if that suffices.
+
+    Args:
+        text: String.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._words = re.findall(r"[^._/-]+[._/-]*|[._/-]+", text) or [text]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = [""]
+        for word in self._words:
+            if lines[-1] and cell_len(lines[-1] + word) > options.max_width:
+                lines.append("")
+            lines[-1] += word
+        yield Text("\n".join(lines), overflow="fold")
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(max(map(cell_len, self._words)), cell_len("".join(self._words)))
+
+
+def table(*columns: str | Name) -> Table:
     """Returns an empty table whose cells are folded, not cut, where the terminal is narrow."""
-    empty = Table(*columns, box=box.SIMPLE, caption_justify="left", pad_edge=False)
-    for column in empty.columns:
-        column.overflow = "fold"
+    empty = Table(box=box.SIMPLE, pad_edge=False)
+    for column in columns:
+        empty.add_column(column, overflow="fold")
     return empty
 
 
-def cell(value: Any) -> str:
-    """Returns a value for a table: four decimals of a float."""
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+def cell(value: Any, name: str = "") -> str:
+    """Returns a value for a table: four decimals of a float, or one if `name` ends in the unit of a time or speed."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.1f}" if name.endswith(("_seconds", "_per_second")) else f"{value:.4f}"
 
 
 def lines(content: dict[str, Any]) -> str:

@@ -28,7 +28,7 @@ from kzoo.cli.options import (
     model_option,
     one_of,
 )
-from kzoo.cli.showing import cell, show, table
+from kzoo.cli.showing import Name, cell, show, table
 from kzoo.training.recipes import RECIPES
 
 app = typer.Typer()
@@ -122,7 +122,7 @@ def compare(
 def _metrics_table(run: "kzoo.Run") -> Table:
     rows = table("", str(run.directory))
     for key, value in run.metrics.items():
-        rows.add_row(key, cell(value))
+        rows.add_row(key, cell(value, key))
     rows.add_section()
     rows.add_row("written", "\n".join(sorted(path.name for path in run.directory.iterdir())))
     path = shlex.quote(str(run.directory))
@@ -158,8 +158,8 @@ def _predictions_table(predictions: "Sequence[kzoo.Prediction]") -> Table:
 
 
 def _comparison_table(results: Sequence[dict[str, Any]], picture: Path) -> Table:
-    rows = table("", *(result["run"] for result in results))
+    rows = table("", *(Name(result["run"]) for result in results))
     for key in list(results[0])[1:]:
-        rows.add_row(key, *(cell(result[key]) for result in results))
+        rows.add_row(Name(key), *(cell(result[key], key) for result in results))
     rows.caption = f"curves: {picture}"
     return rows

@@ -11,4 +11,6 @@ def test_list_prints_the_models():
 def test_describe_prints_cost_and_layers():
     description = printed_json("describe", "resnet20")
     assert (description["parameters"], description["receptive_field"]) == (269_722, 81)
-    assert "269,722 parameters" in kzoo_command("describe", "resnet20").stdout
+    summary = kzoo_command("describe", "resnet20").stdout.splitlines()[-1]
+    assert summary.startswith("resnet20: 269,722 parameters, ")
+    assert summary.endswith(f"{len(description['layers'])} layers")

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kzoo.cli.showing import cell, json_form, lines, show, table
+from kzoo.cli.showing import Name, cell, json_form, lines, show, table
 
 LONG = "a sentence of more than twenty letters"
 
@@ -29,6 +29,13 @@ def test_cell_shows_four_decimals_of_a_float(value, expected):
     assert cell(value) == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"), [("train_seconds", "73.1"), ("images_per_second", "73.1"), ("test_loss", "73.1160")]
+)
+def test_cell_shows_one_decimal_of_times_and_speeds(name, expected):
+    assert cell(73.116, name) == expected
+
+
 def test_lines_shows_an_item_a_line():
     assert lines({"a": 1, "b": "c"}) == "a: 1\nb: c"
 
@@ -51,3 +58,29 @@ def test_table_folds_what_is_too_long(monkeypatch, capsys):
     rows.add_row("x" * 30)
     show({}, False, rows)
     assert capsys.readouterr().out.count("x") == 30
+
+
+@pytest.mark.parametrize("columns", ["20", "200"])
+def test_caption_is_a_line_of_its_own(columns, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", columns)
+    rows = table("a")
+    rows.add_row("b")
+    rows.caption = LONG
+    show({}, False, rows)
+    assert LONG in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ("22", ["pixel_normalization.", "mean"]),
+        ("16", ["pixel_", "normalization.", "mean"]),
+        ("10", ["pixel_", "normaliz", "ation.", "mean"]),
+    ],
+)
+def test_name_breaks_between_words_as_long_as_it_can(columns, expected, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", columns)
+    rows = table("")
+    rows.add_row(Name("pixel_normalization.mean"))
+    show({}, False, rows)
+    assert [line.strip() for line in capsys.readouterr().out.splitlines()[3:-1]] == expected

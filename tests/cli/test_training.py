@@ -54,6 +54,12 @@ def test_evaluate_shows_a_row_a_class(run):
     assert all(name in output for name in ("red", "green", "blue", "top-1", "6 images"))
 
 
+def test_evaluate_prints_its_summary_in_a_line(run):
+    result = printed_json("evaluate", run[0])
+    scores = f"loss {result['loss']:.4f}, top-1 {result['accuracy']:.4f}, top-5 {result['top5_accuracy']:.4f}"
+    assert kzoo_command("evaluate", run[0]).stdout.splitlines()[-1] == f"24 images: {scores}"
+
+
 def test_predict_names_a_class_for_any_image(run, tmp_path):
     files = []
     for mode in ("L", "RGBA", "P", "CMYK", "I;16"):
@@ -107,3 +113,17 @@ def test_compare_draws_the_curves(run, tmp_path):
     assert [row["model"] for row in rows] == ["resnet20", "resnet20"]
     with Image.open(tmp_path / "curves.png") as picture:
         assert picture.size > (800, 300)
+
+
+def test_compare_shows_whole_names_and_its_picture(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in "ab":
+        shutil.copytree(run[0], name)
+    config = json.loads((tmp_path / "b" / "config.json").read_text())
+    config["model"]["pixel_normalization"]["mean"] = [0.25, 0.5, 0.75]
+    (tmp_path / "b" / "config.json").write_text(json.dumps(config))
+    lines = kzoo_command("compare", "a", "b").stdout.splitlines()
+    shown = {words[0]: words[1:] for line in lines if (words := line.split())}
+    assert "pixel_normalization.mean" in shown
+    assert shown["images_per_second"] == [f"{run[1]['images_per_second']:.1f}"] * 2
+    assert lines[-1] == "curves: comparison.png"
