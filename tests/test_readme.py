@@ -1,0 +1,25 @@
+import re
+from pathlib import Path
+
+import pytest
+
+import kzoo
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def python_block(heading):
+    """Returns the first block of Python under a heading."""
+    _, _, section = README.read_text().partition(f"\n## {heading}\n")
+    return re.search(r"```python\n(.*?)```", section, re.DOTALL).group(1)
+
+
+@pytest.mark.shared
+def test_published_weights_run_as_written(shared, tmp_path, monkeypatch):
+    pytest.importorskip("torch", reason="a checkpoint is converted by PyTorch")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KZOO_HOME", str(tmp_path))
+    kzoo.add_weights(shared / "weights" / "akamaster" / kzoo.weights_info("akamaster_resnet20").file)  # no download
+    names = {}
+    exec(python_block("Published weights"), names)
+    assert names["features"].output_shape == (None, 64)
