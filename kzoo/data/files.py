@@ -159,8 +159,6 @@ def opened(path: Path) -> Iterator[Files]:
 def _walk(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, os.stat_result]]:
     status = folder.stat()
     identity = (status.st_dev, status.st_ino)
-    if identity in above:  # a link to a folder that it lies in
-        return
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
@@ -171,6 +169,8 @@ def _walk(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iter
             if not entry.is_symlink():
                 raise
             raise ValueError(f"{entry.path!r} must not be a link to nothing. Received: {error}.") from error
+        if (status.st_dev, status.st_ino) in (*above, identity):
+            continue  # a link to a folder that it lies in
         yield name, status
         if stat.S_ISDIR(status.st_mode) and _why_ignored(PurePosixPath(name)) not in ("hidden", "junk"):
             yield from _walk(Path(entry.path), f"{name}/", (*above, identity))

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import math
 import struct
 from typing import Any, get_args
 
@@ -107,15 +108,56 @@ class Decoding:
         return pixels if pixels.ndim == 3 else pixels[..., None]
 
     def _resized(self, image: Any, image_size: tuple[int, int]) -> Any:
-        from PIL import Image, ImageOps
+        """Resizes an image: the width first, then the height, whatever order this version of Pillow takes."""
+        from PIL import Image
 
-        bicubic, size = Image.Resampling.BICUBIC, image_size[::-1]
-        if self.resize == "crop":
-            return ImageOps.fit(image, size, bicubic)
-        if self.resize == "pad":
-            color: Any = {1: self.background, 3: (self.background,) * 3, 4: (self.background,) * 3 + (0,)}
-            return ImageOps.pad(image, size, bicubic, color[self.channels])
-        return image.resize(size, bicubic)
+        box, (height, width), (top, left) = self.placement(image.size[::-1])
+        bands = []
+        for band in image.split():  # each by itself, so that opacity is a channel like the others
+            narrow = _scaled(band, (width, band.height), (box[0][1], 0, box[1][1], band.height))
+            resized = _scaled(narrow, (width, height), (0, box[0][0], width, box[1][0]))
+            bands.append(resized)
+        if (height, width) != image_size:
+            fill = [0 if self.channels == 4 and number == 3 else self.background for number in range(self.channels)]
+            framed = [Image.new("L", image_size[::-1], color) for color in fill]
+            for frame, band in zip(framed, bands, strict=True):
+                frame.paste(band, (left, top))
+            bands = framed
+        return Image.merge(_MODES[self.channels], bands)
+
+    def placement(self, given: tuple[int, int]) -> tuple[Any, tuple[int, int], tuple[int, int]]:
+        """Returns what of an image is shown, at which size, and where.
+
+        Args:
+            given: `(height, width)` of the image in pixels.
+
+        Returns:
+            `((top, left), (bottom, right))` of the part that is shown, which need not be whole pixels; the size
+            `(height, width)` that it gets; and the `(top, left)` of where that is put.
+        """
+        assert self.image_size is not None
+        (rows, columns), (height, width) = given, self.image_size
+        whole = ((0.0, 0.0), (float(rows), float(columns)))
+        if self.resize == "stretch" or rows * width == columns * height:
+            return whole, (height, width), (0, 0)
+        if self.resize == "crop":  # the largest part of those proportions, from the middle
+            cut = (
+                (rows, rows * width / height)
+                if columns * height > rows * width
+                else (columns * height / width, columns)
+            )
+            top, left = (rows - cut[0]) / 2, (columns - cut[1]) / 2
+            return ((top, left), (top + cut[0], left + cut[1])), (height, width), (0, 0)
+        scale = min(height / rows, width / columns)
+        fitted = (max(1, math.floor(rows * scale + 0.5)), max(1, math.floor(columns * scale + 0.5)))
+        return whole, fitted, ((height - fitted[0]) // 2, (width - fitted[1]) // 2)
+
+
+def _scaled(band: Any, size: tuple[int, int], box: tuple[float, float, float, float]) -> Any:
+    from PIL import Image
+
+    same = band.size == size and tuple(box) == (0, 0, *size)
+    return band if same else band.resize(size, Image.Resampling.BICUBIC, box)
 
 
 def decode_image(data: bytes, name: str, image_size: arguments.ImageSize | None = None, **options: Any) -> Images:

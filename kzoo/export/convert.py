@@ -11,19 +11,19 @@ from kzoo.export.signatures import FILES, OUTPUTS
 _OPSET = 18
 
 
-def write_onnx(model: keras.Model, from_logits: bool, saved_model: Path, directory: Path) -> None:
-    """Writes `model.onnx` with tf2onnx."""
+def write_onnx(model: keras.Model, saved_model: Path, directory: Path, **options: Any) -> None:
+    """Writes `model.onnx` with tf2onnx; `options` are those of `served`."""
     import onnx
     import tf2onnx
 
-    module = served(model, from_logits)  # a tf.function holds its module by a weak reference
+    module = served(model, **options)  # a tf.function holds its module by a weak reference
     function = module.serving_default
     graph, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=_OPSET)
     onnx.checker.check_model(graph, full_check=True)
     onnx.save(graph, directory / FILES["onnx"])
 
 
-def write_litert(model: keras.Model, from_logits: bool, saved_model: Path, directory: Path) -> None:
+def write_litert(model: keras.Model, saved_model: Path, directory: Path, **options: Any) -> None:
     """Writes `model.tflite`, of built-in operations only."""
     import tensorflow as tf
 
@@ -31,7 +31,7 @@ def write_litert(model: keras.Model, from_logits: bool, saved_model: Path, direc
     (directory / FILES["litert"]).write_bytes(converter.convert())
 
 
-def write_openvino(model: keras.Model, from_logits: bool, saved_model: Path, directory: Path) -> None:
+def write_openvino(model: keras.Model, saved_model: Path, directory: Path, **options: Any) -> None:
     """Writes `model.xml` and `model.bin`, in float32."""
     import openvino
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from kzoo.arguments import integer
 from kzoo.choices import check_choice
+from kzoo.data.images import Decoding
 from kzoo.errors import ExportError
 from kzoo.evaluation import gives_logits, log_softmax
 from kzoo.export import handover
@@ -26,6 +27,7 @@ from kzoo.export.signatures import CARD, CLASSES, FORMATS, INPUTS, OUTPUTS, VERI
 
 TOLERANCE = 1e-4
 BATCHES = (1, 7)
+_INPUTS = {1: "grey", 3: "RGB", 4: "RGB and opacity"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +63,7 @@ def export_model(
     python: str | os.PathLike[str] | None = None,
     card: Mapping[str, Any] | None = None,
     from_logits: bool | None = None,
+    decoding: Decoding | None = None,
 ) -> Exported:
     """Exports a classifier to `out/name/version`, and verifies it there before it counts.
 
@@ -69,24 +72,26 @@ def export_model(
     real images at batch sizes 1 and 7. Beside the model lie `classes.txt`, `card.json` and `verification.json`.
 
     A SavedModel has three signatures, each with the outputs `logits`, `probabilities` and `class_index`:
-    `serving_default` (`image`: uint8 RGB `(batch, height, width, 3)`), `float_images` (the same in float32) and
+    `serving_default` (`image`: uint8 `(batch, height, width, channels)`), `float_images` (the same in float32) and
     `encoded_images` (`image_bytes`: JPEG or PNG files, of any size). The other formats have the first alone.
 
     Args:
-        model: A `keras.Model` from RGB images in [0, 255], `(batch, height, width, 3)`, to one logit or probability a
-            class.
+        model: A `keras.Model` from images in [0, 255], `(batch, height, width, channels)`, to one logit or probability
+            a class.
         out: Path of the folder of all exports.
         format: `"saved_model"`, `"onnx"`, `"litert"` or `"openvino"`. Defaults to `"saved_model"`.
         name: String, what servers call the model. Defaults to the model's name.
         version: Integer, 1 or larger. Defaults to `1`.
         class_names: One name a class. Defaults to the numbers.
-        images: uint8 array `(n, height, width, 3)` of real images to verify with, at least 7. Defaults to handwritten
-            digits.
+        images: uint8 array `(n, height, width, channels)` of real images to verify with, at least 7. Defaults to
+            handwritten digits.
         fold: Boolean, whether to fold batch normalization into the convolutions. Defaults to `True`.
         python: Path of an interpreter that has kzoo and TensorFlow (and the format's library). Defaults to this one.
         card: What else `card.json` should say. Defaults to nothing.
         from_logits: Boolean, whether the model gives logits. Defaults to `None`, to see it by what the model answers to
             a few images, as `kzoo.evaluate` does.
+        decoding: How `encoded_images` and servers make pixels of files, to the size and channels of the model's input.
+            Defaults to `None`, to stretch images.
 
     Returns:
         An `Exported`.
@@ -108,7 +113,8 @@ def export_model(
     _check(model, format, name)
     class_names = [str(index) for index in range(model.output_shape[-1])] if class_names is None else list(class_names)
     check_class_names(class_names, model.output_shape[-1])
-    images = _digits(model.input_shape[1:3]) if images is None else np.asarray(images)
+    decoding = _decoding_to(model.input_shape[1:], decoding)
+    images = _digits(decoding) if images is None else np.asarray(images)
     _check_images(images, model.input_shape[1:])
     from_logits = gives_logits(model, from_logits=from_logits)
     python = handover.interpreter(python)
@@ -117,13 +123,13 @@ def export_model(
     source = handover.in_float32(model)
     expected = {batch: handover.answers_of(source, images[:batch], from_logits) for batch in BATCHES}
     source = _folded(source) if fold else source
-    about = {**_card(source, name, version, format), "classes": class_names, **(card or {})}
+    about = {**_card(source, name, version, format, decoding), "classes": class_names, **(card or {})}
     with _aside(target) as folder:
         handover.write_model(source, folder)
         handover.write_reference(images[: max(BATCHES)], BATCHES, folder)
         write_class_names(folder / CLASSES, class_names)
         (folder / CARD).write_text(json.dumps(about, indent=2) + "\n")
-        job = {"format": format, "name": name, "from_logits": from_logits}
+        job = {"format": format, "name": name, "from_logits": from_logits, "decoding": dataclasses.asdict(decoding)}
         (folder / handover.JOB).write_text(json.dumps(job))
         handover.run_worker(python, folder)
         result = folder / handover.RESULT
@@ -216,7 +222,7 @@ def _folded(model: keras.Model) -> keras.Model:
         raise ValueError(f"{error} Or export the model as it is, with `fold=False` (--no-fold).") from error
 
 
-def _card(model: keras.Model, name: str, version: int, format_name: str) -> dict[str, Any]:
+def _card(model: keras.Model, name: str, version: int, format_name: str, decoding: Decoding) -> dict[str, Any]:
     from kzoo import __version__
 
     return {
@@ -225,8 +231,9 @@ def _card(model: keras.Model, name: str, version: int, format_name: str) -> dict
         "format": format_name,
         "model": model.name,
         "parameters": model.count_params(),
-        "input": "RGB in [0, 255], (batch, height, width, 3)",
+        "input": f"{_INPUTS[decoding.channels]} in [0, 255], (batch, height, width, channels)",
         "image_size": list(model.input_shape[1:3]),
+        "decoding": dataclasses.asdict(decoding),
         "signatures": INPUTS if format_name == "saved_model" else {"serving_default": INPUTS["serving_default"]},
         "outputs": list(OUTPUTS),
         "batch_norm": any("BatchNorm" in type(layer).__name__ for layer in model.layers),
@@ -237,10 +244,21 @@ def _card(model: keras.Model, name: str, version: int, format_name: str) -> dict
     }
 
 
-def _digits(size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+def _decoding_to(shape: Sequence[int], decoding: Decoding | None) -> Decoding:
+    height, width, channels = shape
+    decoding = Decoding((height, width), channels=channels) if decoding is None else decoding
+    if (decoding.image_size, decoding.channels) != ((height, width), channels):
+        raise ValueError(
+            f"`decoding` must give what the model takes, {height}x{width} pixels of {channels} channels. "
+            f"Received: {decoding}."
+        )
+    return decoding
+
+
+def _digits(decoding: Decoding) -> npt.NDArray[np.uint8]:
     from kzoo.data import load_dataset
 
-    return load_dataset("digits", image_size=size).test.images
+    return load_dataset("digits", **dataclasses.asdict(decoding)).test.read(np.arange(max(BATCHES)))
 
 
 def _check(model: keras.Model, format_name: str, name: str) -> None:
@@ -250,13 +268,13 @@ def _check(model: keras.Model, format_name: str, name: str) -> None:
     shapes = model.input_shape, model.output_shape
     if not (_is_image(shapes[0]) and isinstance(shapes[1], tuple) and len(shapes[1]) == 2):
         raise ValueError(
-            "`model` must map images (batch, height, width, 3) of a known size to classes (batch, classes). "
-            f"Received: input_shape={shapes[0]}, output_shape={shapes[1]}."
+            "`model` must map images (batch, height, width, channels) of a known size, of 1, 3 or 4 channels, to "
+            f"classes (batch, classes). Received: input_shape={shapes[0]}, output_shape={shapes[1]}."
         )
 
 
 def _is_image(shape: Any) -> bool:
-    return isinstance(shape, tuple) and len(shape) == 4 and None not in shape[1:] and shape[-1] == 3
+    return isinstance(shape, tuple) and len(shape) == 4 and None not in shape[1:] and shape[-1] in _INPUTS
 
 
 def _check_images(images: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import keras
 
+from kzoo.data.images import Decoding
 from kzoo.export.convert import WRITERS
 from kzoo.export.handover import ARCHITECTURE, EXAMPLE, JOB, RESULT, WEIGHTS
 from kzoo.export.saved_model import write_saved_model
@@ -25,12 +26,13 @@ def main(folder: Path) -> None:
         model = keras.models.model_from_json((folder / ARCHITECTURE).read_text())
         model.load_weights(folder / WEIGHTS)
         saved_model = folder / ("saved_model" if job["format"] in WRITERS else RESULT)
-        about = {"from_logits": job["from_logits"], "name": job["name"]}
+        decoding = Decoding(**job["decoding"])
+        about = {"from_logits": job["from_logits"], "name": job["name"], "decoding": decoding}
         write_saved_model(model, saved_model, assets=folder, example=(folder / EXAMPLE).read_bytes(), **about)
         if job["format"] in WRITERS:
             result = folder / RESULT
             result.mkdir()
-            WRITERS[job["format"]](model, job["from_logits"], saved_model, result)
+            WRITERS[job["format"]](model, saved_model, result, from_logits=job["from_logits"], decoding=decoding)
             for file in (CARD, CLASSES):
                 shutil.copy(folder / file, result)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kzoo.data import decode_image
+from kzoo.data import Decoding
 from kzoo.export.signatures import INPUTS
 from kzoo.serving.limits import Limits
 
@@ -19,7 +19,7 @@ class BadRequest(ValueError):  # noqa: N818  the name that HTTP has for it
     """A request that cannot be answered, for a reason on the client's side."""
 
 
-def images_of_v1(payload: Any, image_size: tuple[int, int], limits: Limits) -> Pixels:
+def images_of_v1(payload: Any, decoding: Decoding, limits: Limits) -> Pixels:
     """Reads a request of the V1 protocol, in the row format of TensorFlow Serving.
 
     An instance is an image as nested lists of integers, or a file as `{"b64": ...}`, alone or under the name of the
@@ -27,11 +27,11 @@ def images_of_v1(payload: Any, image_size: tuple[int, int], limits: Limits) -> P
 
     Args:
         payload: What the JSON of the body said.
-        image_size: `(height, width)` in pixels, of the model's input.
+        decoding: `Decoding`, to what the model takes.
         limits: The `Limits`.
 
     Returns:
-        uint8 array of shape `(batch, height, width, 3)`.
+        uint8 array of shape `(batch, height, width, channels)`.
 
     Raises:
         BadRequest: If the payload is anything else.
@@ -50,21 +50,21 @@ def images_of_v1(payload: Any, image_size: tuple[int, int], limits: Limits) -> P
         raise BadRequest(f'Expected instances with "{INPUTS[signature or signatures[0]]}" only.')
     if encoded[0]:
         files = [_base64(instance["b64"], f"instance {index}") for index, instance in enumerate(bare)]
-        return _decoded(files, image_size, limits)
+        return _decoded(files, decoding, limits)
     try:
         array = numbers_of(bare)
     except (ValueError, OverflowError):
-        raise BadRequest(f"Every image must be {_shape(image_size)}. Received: lists of different lengths.") from None
-    return _checked(array, image_size)
+        raise BadRequest(f"Every image must be {_shape(decoding)}. Received: lists of different lengths.") from None
+    return _checked(array, decoding)
 
 
-def images_of_v2(name: str, array: npt.NDArray[Any], image_size: tuple[int, int], limits: Limits) -> Pixels:
+def images_of_v2(name: str, array: npt.NDArray[Any], decoding: Decoding, limits: Limits) -> Pixels:
     """Reads the input tensor of a request of the Open Inference Protocol.
 
     Args:
         name: String, `image` or `image_bytes`.
         array: Images of integers, or an object array of files, each as bytes or as base64 text.
-        image_size: As for `images_of_v1`.
+        decoding: As for `images_of_v1`.
         limits: As for `images_of_v1`.
 
     Returns:
@@ -75,13 +75,13 @@ def images_of_v2(name: str, array: npt.NDArray[Any], image_size: tuple[int, int]
     """
     _check_batch(len(array) if array.ndim else 0, limits)
     if name == "image":
-        return _checked(array, image_size)
+        return _checked(array, decoding)
     if name != "image_bytes":
         raise BadRequest(f'The input must be named "image" or "image_bytes". Received: {_short(name)}.')
     if array.ndim != 1:
         raise BadRequest(f'Input "image_bytes" must have shape [batch]. Received: {list(array.shape)}.')
     files = [item if isinstance(item, bytes) else _base64(item, f"item {index}") for index, item in enumerate(array)]
-    return _decoded(files, image_size, limits)
+    return _decoded(files, decoding, limits)
 
 
 def numbers_of(lists: Any) -> npt.NDArray[Any]:
@@ -120,9 +120,9 @@ def _check_batch(count: int, limits: Limits) -> None:
         raise BadRequest(f"A request must hold 1 to {limits.batch} images. Received: {count}.")
 
 
-def _checked(images: npt.NDArray[Any], image_size: tuple[int, int]) -> Pixels:
-    if images.shape[1:] != (*image_size, 3):
-        raise BadRequest(f"Every image must be {_shape(image_size)}. Received: {_short(list(images.shape[1:]))}.")
+def _checked(images: npt.NDArray[Any], decoding: Decoding) -> Pixels:
+    if images.shape[1:] != (*(decoding.image_size or ()), decoding.channels):
+        raise BadRequest(f"Every image must be {_shape(decoding)}. Received: {_short(list(images.shape[1:]))}.")
     if images.dtype.kind not in "iu":
         raise BadRequest(f"Pixels must be integers in [0, 255]. Received: {images.dtype.name} values.")
     if images.min() < 0 or images.max() > 255:
@@ -137,12 +137,12 @@ def _base64(text: Any, name: str) -> bytes:
         raise BadRequest(f"The file of {name} must be base64 text. Received: {error}.") from None
 
 
-def _decoded(files: list[bytes], image_size: tuple[int, int], limits: Limits) -> Pixels:
+def _decoded(files: list[bytes], decoding: Decoding, limits: Limits) -> Pixels:
     """Decodes files to pixels of the model's size; how large they are is asked before the first is decoded."""
     for index, file in enumerate(files):
         _check_header(file, index, limits)
     try:
-        return np.stack([decode_image(file, f"image {index}", image_size) for index, file in enumerate(files)])
+        return np.stack([decoding.decode(file, f"image {index}") for index, file in enumerate(files)])
     except ValueError as error:
         raise BadRequest(str(error)) from error
 
@@ -161,8 +161,9 @@ def _check_header(file: bytes, index: int, limits: Limits) -> None:
         )
 
 
-def _shape(image_size: tuple[int, int]) -> str:
-    return f"{image_size[0]}x{image_size[1]}x3 (height x width x channels)"
+def _shape(decoding: Decoding) -> str:
+    sizes = [*(decoding.image_size or ()), decoding.channels]
+    return f"{'x'.join(map(str, sizes))} (height x width x channels)"
 
 
 def _short(value: Any) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kzoo.data.images import Decoding
 from kzoo.export.class_names import read_class_names
 from kzoo.export.signatures import CARD, CLASSES, FILES, OUTPUTS
 
@@ -27,15 +28,16 @@ class ExportedModel:
         name: String, what clients call it.
         version: String.
         class_names: One name a class.
-        image_size: `(height, width)` in pixels.
+        decoding: `Decoding`, how image files become what the model takes.
         runtime: `"tensorflow"` or `"openvino"`.
-        predict: From uint8 images `(batch, height, width, 3)` to the outputs; may be called by several threads at once.
+        predict: From uint8 images `(batch, height, width, channels)` to the outputs; may be called by several threads
+            at once.
     """
 
     name: str
     version: str
     class_names: tuple[str, ...]
-    image_size: tuple[int, int]
+    decoding: Decoding
     runtime: str
     predict: Predict
 
@@ -61,10 +63,11 @@ def load_export(directory: str | os.PathLike[str]) -> ExportedModel:
     if runtime == "tensorflow" and not (path / FILES["saved_model"]).is_file():
         raise ImportError(f"{path} needs OpenVINO, which is not installed. Install 'kzoo[openvino]'.")
     predict = _LOADERS[runtime](path)
+    decoding = Decoding(**card.get("decoding", {"image_size": card["image_size"]}))
     height, width = card["image_size"]
-    outputs = predict(np.zeros((1, height, width, 3), np.uint8))
+    outputs = predict(np.zeros((1, height, width, decoding.channels), np.uint8))
     names = read_class_names(path / CLASSES, outputs["logits"].shape[-1])
-    return ExportedModel(card["name"], str(card["version"]), names, (height, width), runtime, predict)
+    return ExportedModel(card["name"], str(card["version"]), names, decoding, runtime, predict)
 
 
 def _version(directory: Path) -> Path:

@@ -126,7 +126,7 @@ def _import_kserve() -> Any:
 
 
 def _kserve_model(kserve: Any, model: ExportedModel, limits: Limits) -> Any:
-    size = model.image_size
+    decoding = model.decoding
 
     class Served(kserve.Model):
         """The export as kserve calls it."""
@@ -142,20 +142,21 @@ def _kserve_model(kserve: Any, model: ExportedModel, limits: Limits) -> Any:
 
         def _answer(self, payload: Any) -> Any:
             if not isinstance(payload, kserve.InferRequest):
-                outputs = model.predict(images_of_v1(payload, size, limits))
+                outputs = model.predict(images_of_v1(payload, decoding, limits))
                 columns = {name: outputs[name].tolist() for name in OUTPUTS}
                 rows = zip(*columns.values(), strict=True)
                 return {"predictions": [dict(zip(OUTPUTS, row, strict=True)) for row in rows]}
             if len(payload.inputs) != 1:
                 raise BadRequest(f"A request must have one input. Received: {len(payload.inputs)}.")
             tensor = payload.inputs[0]
-            outputs = model.predict(images_of_v2(tensor.name, _array(tensor), size, limits))
+            outputs = model.predict(images_of_v2(tensor.name, _array(tensor), decoding, limits))
             answered = [_output(kserve, name, outputs[name]) for name in OUTPUTS]
             request_id = payload.id or str(uuid.uuid4())
             return kserve.InferResponse(request_id, model.name, answered, model_version=model.version)
 
         def get_input_types(self) -> list[dict[str, Any]]:
-            return [{"name": "image", "datatype": "UINT8", "shape": [-1, *size, 3]}]
+            shape = [-1, *(decoding.image_size or ()), decoding.channels]
+            return [{"name": "image", "datatype": "UINT8", "shape": shape}]
 
         def get_output_types(self) -> list[dict[str, Any]]:
             shapes = {"class_index": [-1]}

@@ -191,7 +191,8 @@ def _finish(
     from kzoo.weights import save_weights
 
     save_weights(model, run.weights_path)
-    plot_history(recorder.rows, run.directory / "history.png", title=f"{model.name} on {dataset.name}")
+    kept = recorder.epoch_of_weights
+    plot_history(recorder.rows, run.directory / "history.png", title=f"{model.name} on {dataset.name}", kept_epoch=kept)
     test = evaluate(model, dataset.test, from_logits=from_logits)
     clock, config = recorder.clock, run.config
     planned = config["recipe"]["epochs"] * clock.batches.batches_per_epoch
@@ -201,7 +202,7 @@ def _finish(
         "backend": keras.backend.backend(),
         "seed": config["seed"],
         "epochs_run": recorder.rows[-1]["epoch"],
-        "best_epoch": recorder.epoch_of_weights,
+        "best_epoch": kept,
         "stopped_early": clock.steps < planned,
         "val_loss": watched["loss"],  # as early stopping saw it, with the recipe's label smoothing
         "val_accuracy": watched["accuracy"],

@@ -259,7 +259,7 @@ def test_run_keeps_its_splits(photos, tmp_path):
     assert run.decoding(run.load_model()) == Decoding((8, 8), "pad", 3, 9)
     other = run.load_dataset(photos)
     assert other.source["resize"] == "pad"
-    np.testing.assert_array_equal(other.test.images[0, 0, 0], [9, 9, 9])
+    np.testing.assert_array_equal(other.test.images[0, 0, 7], [9, 9, 9])
 
 
 def test_predictions_see_the_pixels_of_the_training(photos, tmp_path):

@@ -1,3 +1,4 @@
+import os
 import zipfile
 
 import numpy as np
@@ -137,3 +138,86 @@ def test_cifar10_jpeg_loads_whole(shared):
     assert np.bincount(dataset.train.labels).tolist() == [4500] * 10
     assert np.bincount(dataset.validation.labels).tolist() == [500] * 10
     assert np.bincount(dataset.test.labels).tolist() == [1000] * 10
+
+
+@pytest.mark.parametrize(
+    "names", [("Train", "VALID", "Test"), ("training", "dev", "testing"), ("train", "Validation", "test")]
+)
+def test_splits_are_known_by_their_usual_names(place, tree, encoded, names):
+    files = {
+        f"{names[0 if name.startswith('train') else 2]}/{name.partition('/')[2]}": data for name, data in tree.items()
+    }
+    dataset = load_dataset(place(files | {f"{names[1]}/dog/0.png": encoded(55)}))
+    assert [len(part) for part in (dataset.train, dataset.validation, dataset.test)] == [6, 1, 2]
+
+
+def test_two_folders_for_a_split_are_an_error(place, tree, encoded):
+    with pytest.raises(ValueError, match="one folder for the validation split. Received: 'val' and 'valid'"):
+        load_dataset(place(tree | {"val/dog/0.png": encoded(), "valid/dog/1.png": encoded()}))
+
+
+def test_images_outside_the_splits_are_told(place, tree, encoded):
+    with pytest.warns(UserWarning, match=r"outside the splits are left out: '\.' \(1\), 'extra' \(2\)"):
+        load_dataset(place(tree | {"extra/x/0.png": encoded(), "extra/x/1.png": encoded(), "0.png": encoded()}))
+
+
+def test_folder_without_splits_is_divided_for_good(place, encoded):
+    files = {f"pets/{name}/{i}.png": encoded(i + 1) for name in ("cat", "dog") for i in range(20)}
+    dataset = load_dataset(place(files | {"pets/eel/0.png": encoded(99)}))
+    assert dataset.class_names == ("cat", "dog", "eel")
+    parts = (dataset.train, dataset.validation, dataset.test)
+    assert [np.bincount(part.labels, minlength=3).tolist() for part in parts] == [[14, 14, 1], [2, 2, 0], [4, 4, 0]]
+    again = load_dataset(place(files | {"pets/eel/0.png": encoded(99)}), split_seed=1)
+    assert set(again.test.names) != set(dataset.test.names)
+
+
+def test_zips_of_windows_are_read(tmp_path, tree):
+    with zipfile.ZipFile(tmp_path / "pets.zip", "w") as archive:
+        for name, data in tree.items():
+            entry = zipfile.ZipInfo("x")
+            entry.filename = name.replace("/", "\\")
+            archive.writestr(entry, data)
+    assert len(load_dataset(tmp_path / "pets.zip").test) == 2
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_zip_with_a_file_twice_is_an_error(tmp_path, tree):
+    with zipfile.ZipFile(tmp_path / "pets.zip", "w") as archive:
+        for name, data in [*tree.items(), ("train/cat/0.png", b"")]:
+            archive.writestr(name, data)
+    with pytest.raises(ValueError, match="must have each file once. Received: 'train/cat/0.png' twice"):
+        load_dataset(tmp_path / "pets.zip")
+
+
+def test_zip_that_claims_too_much_is_an_error(tmp_path, tree, monkeypatch):
+    monkeypatch.setattr("kzoo.data.files.LARGEST_FILE", 1000)
+    with zipfile.ZipFile(tmp_path / "pets.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in (tree | {"train/cat/0.png": b"\0" * 5000}).items():
+            archive.writestr(name, data)
+    with pytest.raises(ValueError, match="train/cat/0.png' must have at most 1,000 bytes. Received: 5,000"):
+        load_dataset(tmp_path / "pets.zip")
+
+
+def test_links_and_pipes_do_not_hang(tmp_path, tree):
+    for name, data in tree.items():
+        (tmp_path / "pets" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "pets" / name).write_bytes(data)
+    for name in ("a", "b"):
+        (tmp_path / "pets" / "train" / "cat" / name).symlink_to(".")
+    os.mkfifo(tmp_path / "pets" / "train" / "cat" / "pipe")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "pets" / "train" / "dog" / "0.png").rename(tmp_path / "elsewhere" / "0.png")
+    (tmp_path / "pets" / "train" / "dog" / "0.png").symlink_to(tmp_path / "elsewhere" / "0.png")
+    assert len(load_dataset(tmp_path / "pets").train) == 4
+
+
+@pytest.mark.parametrize("name", ["ä ö ü 猫.png", "IMG_1.JPG", "photo", "wrong.gif", "a [1].png"])
+def test_names_do_not_matter(place, tree, encoded, name):
+    dataset = load_dataset(place(tree | {f"train/cat/{name}": encoded(77)}))
+    images = [*dataset.train.images[:, 0, 0, 0], *dataset.validation.images[:, 0, 0, 0]]
+    assert 77 in images
+
+
+def test_empty_name_is_an_error():
+    with pytest.raises(ValueError, match="must be the name of a dataset or a path. Received: ''"):
+        load_dataset("")

@@ -371,3 +371,14 @@ def test_prepare_cifar10_jpeg_whole(shared, tmp_path):
     prepare("cifar10_jpeg", tmp_path, source=shared / "data" / "cifar10-jpeg.zip")
     dataset = load_dataset("cifar10_jpeg", data_dir=tmp_path)
     assert np.bincount(dataset.test.labels).tolist() == [1000] * 10
+
+
+def test_features_that_would_be_imported_are_refused(tmp_path, place, tree, monkeypatch):
+    path = prepare_dataset("pets", data_dir=tmp_path / "data", source=place(tree), progress=False)
+    features = path / "features.json"
+    features.write_text(features.read_text().replace('"pythonClassName": "', '"pythonClassName": "evil.', 1))
+    (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="must name features of tensorflow-datasets. Received: 'evil"):
+        load_dataset(path)

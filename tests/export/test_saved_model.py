@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import kzoo
+from kzoo.data import Decoding
 from kzoo.export import handover
 from kzoo.export.signatures import INPUTS, OUTPUTS
 from kzoo.export.warmup import WARMUP_FILE
@@ -97,35 +98,64 @@ def test_folded_graph_has_no_batch_norm(nodes):
     assert {node for node in nodes if "BatchNorm" in node or node == "Rsqrt"} == set()
 
 
+def both_decoded(data, decoding):
+    """The pixels of a file within a SavedModel, and by Pillow."""
+    import tensorflow as tf
+
+    from kzoo.export.decoding import decoded
+
+    return decoded(tf.constant([data]), decoding)[0].numpy().astype(int), decoding.decode(data, "x")
+
+
+def file_of(pixels, suffix="PNG", **options):
+    file = io.BytesIO()
+    (Image.fromarray(pixels) if isinstance(pixels, np.ndarray) else pixels).save(file, suffix, **options)
+    return file.getvalue()
+
+
 @needs_tensorflow
-@pytest.mark.parametrize("size", [(8, 8), (20, 20), (20, 100), (48, 64), (60, 80)])
+@pytest.mark.parametrize("resize", ["stretch", "crop", "pad"])
+@pytest.mark.parametrize("size", [(8, 8), (20, 20), (20, 100), (48, 64), (60, 80), (33, 17)])
 @pytest.mark.parametrize("suffix", ["PNG", "JPEG"])
-def test_encoded_images_are_resized_to_the_pixels_of_pillow(size, suffix, tmp_path):
-    import tensorflow as tf
-
-    from kzoo.data import decode_image
-    from kzoo.export.saved_model import decoded
-
+def test_encoded_images_are_resized_to_the_pixels_of_pillow(size, suffix, resize):
     pixels = np.random.RandomState(0).choice(np.uint8([0, 255]), (*size, 3))
-    Image.fromarray(pixels).save(tmp_path / "image", suffix)
-    data = (tmp_path / "image").read_bytes()
-    difference = decoded(tf.constant([data]), (16, 16))[0].numpy().astype(int) - decode_image(data, "image", (16, 16))
-    assert np.abs(difference).max() <= 1
-    assert (difference != 0).mean() < 0.01
+    for image_size in ((16, 16), (10, 24)):
+        a, b = both_decoded(file_of(pixels, suffix), Decoding(image_size, resize, background=100))
+        # The bounds of a part that is cut out are no whole pixels, and not the same to the last bit.
+        assert np.abs(a - b).max() <= (resize == "crop")
+        assert (a != b).mean() < 0.003
 
 
 @needs_tensorflow
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA"])
-def test_encoded_images_of_any_mode_become_rgb(mode, tmp_path):
-    import tensorflow as tf
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_encoded_images_of_any_mode_are_pillows(mode, channels):
+    pixels = np.random.RandomState(0).randint(0, 256, (16, 16, 4), np.uint8)
+    data = file_of(Image.fromarray(pixels).convert(mode))
+    np.testing.assert_array_equal(*both_decoded(data, Decoding((16, 16), channels=channels, background=200)))
 
-    from kzoo.data import decode_image
-    from kzoo.export.saved_model import decoded
 
+@needs_tensorflow
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["PNG", "JPEG"])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_encoded_images_are_turned_upright(orientation, suffix, order):
+    exif = Image.Exif()
+    exif.endian = order
+    exif[0x010F], exif[0x0112] = "a maker", orientation
     pixels = np.random.RandomState(0).randint(0, 256, (16, 16, 3), np.uint8)
-    Image.fromarray(pixels).convert(mode).save(tmp_path / "image.png")
-    data = (tmp_path / "image.png").read_bytes()
-    np.testing.assert_array_equal(decoded(tf.constant([data]), (16, 16))[0], decode_image(data, "image.png"))
+    a, b = both_decoded(file_of(pixels, suffix, exif=exif, comment="first"), Decoding((16, 16)))
+    np.testing.assert_array_equal(a, b)
+    assert (orientation == 1) == np.array_equal(b, Decoding((16, 16)).decode(file_of(pixels, suffix), "x"))
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\x7f", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"])
+@pytest.mark.parametrize("suffix", ["PNG", "JPEG"])
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_broken_exif_does_not_stop_the_export(exif, suffix):
+    pixels = np.random.RandomState(0).randint(0, 256, (16, 16, 3), np.uint8)
+    np.testing.assert_array_equal(*both_decoded(file_of(pixels, suffix, exif=exif), Decoding((16, 16))))
 
 
 def test_class_names_and_card_travel_with_the_model(exported, digits):

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kzoo.data import decode_image
+from kzoo.data import Decoding, decode_image
 from kzoo.serving import BadRequest, Limits
 from kzoo.serving.requests import images_of_v1, images_of_v2
 
 SIZE = (8, 6)
+DECODING = Decoding(SIZE)
 LIMITS = Limits(batch=3, pixels=1000)
 
 
@@ -34,7 +35,7 @@ def b64(data):
 def test_v1_reads_pixels(form, signature):
     images = pixels(3)
     payload = {"instances": [form(image) for image in images.tolist()], **signature}
-    read = images_of_v1(payload, SIZE, LIMITS)
+    read = images_of_v1(payload, DECODING, LIMITS)
     assert read.dtype == np.uint8
     np.testing.assert_array_equal(read, images)
 
@@ -43,14 +44,14 @@ def test_v1_reads_pixels(form, signature):
 @pytest.mark.parametrize(("suffix", "mode"), [("PNG", "RGBA"), ("JPEG", "L")])
 def test_v1_reads_files_as_predict_does(form, suffix, mode):
     file = file_of(suffix=suffix, mode=mode)
-    read = images_of_v1({"instances": [form(b64(file))] * 2}, SIZE, LIMITS)
+    read = images_of_v1({"instances": [form(b64(file))] * 2}, DECODING, LIMITS)
     np.testing.assert_array_equal(read, [decode_image(file, "file", SIZE)] * 2)
 
 
 def test_v2_reads_pixels_and_files():
-    np.testing.assert_array_equal(images_of_v2("image", pixels(2), SIZE, LIMITS), pixels(2))
+    np.testing.assert_array_equal(images_of_v2("image", pixels(2), DECODING, LIMITS), pixels(2))
     for item in (file_of(), b64(file_of())):
-        read = images_of_v2("image_bytes", np.array([item], object), SIZE, LIMITS)
+        read = images_of_v2("image_bytes", np.array([item], object), DECODING, LIMITS)
         np.testing.assert_array_equal(read, [decode_image(file_of(), "file", SIZE)])
 
 
@@ -98,7 +99,7 @@ ONE = pixels(1).tolist()
 )
 def test_v1_says_what_is_wrong(payload, message):
     with pytest.raises(BadRequest, match=re.escape(message)):
-        images_of_v1(payload, SIZE, LIMITS)
+        images_of_v1(payload, DECODING, LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -117,14 +118,14 @@ def test_v1_says_what_is_wrong(payload, message):
 )
 def test_v2_says_what_is_wrong(name, array, message):
     with pytest.raises(BadRequest, match=re.escape(message)):
-        images_of_v2(name, np.asarray(array), SIZE, LIMITS)
+        images_of_v2(name, np.asarray(array), DECODING, LIMITS)
 
 
 def test_one_truth_value_among_numbers_is_told():
     image = pixels(1).astype(int).tolist()
     image[0][0][0][1] = True
     with pytest.raises(BadRequest, match=re.escape("Pixels must be integers in [0, 255]. Received: bool values.")):
-        images_of_v1({"instances": image}, SIZE, LIMITS)
+        images_of_v1({"instances": image}, DECODING, LIMITS)
 
 
 @pytest.mark.parametrize("name", ["body_bytes", "batch", "pixels"])
