@@ -35,11 +35,15 @@ def info(
     resize: Resize = "stretch",
     channels: Channels = 3,
     skip_unreadable: SkipUnreadable = False,
+    report: Annotated[Path | None, typer.Option(help="HTML file to write, with examples.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a dataset: splits, classes, image size, pixel statistics."""
+    """Show a dataset: splits, classes, sizes, modes, pixel statistics, unreadable files and doubles."""
+    from kzoo.data.report import look_at
+
     decoding: Any = {"image_size": image_size, "resize": resize, "channels": channels}
-    summary = kzoo.load_dataset(data, data_dir=data_dir, **decoding, skip_unreadable=skip_unreadable).summary()
+    reading: Any = {"data_dir": data_dir, "skip_unreadable": skip_unreadable}
+    summary = look_at(data, report, load=kzoo.load_dataset, **decoding, **reading)
     show(summary, as_json, lines(summary))
 
 

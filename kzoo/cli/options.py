@@ -53,6 +53,7 @@ DataDir = Annotated[
 ]
 Dropout = Annotated[float, typer.Option(help="Fraction dropped inside each block.")]
 Channels = Annotated[int, typer.Option(help="1: grey, 3: RGB, 4: RGB with opacity.")]
+Balance = Annotated[bool, typer.Option("--balance", help="Each class counts alike in the loss.")]
 Resize = Annotated[str, one_of(get_args(ResizeMode), "How images of other proportions get that size.")]
 SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="Leave out files that cannot be read.")]
 ImageSize = Annotated[int | None, typer.Option(help="Resize images to a square of that many pixels.")]

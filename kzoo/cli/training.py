@@ -16,6 +16,7 @@ import kzoo
 from kzoo.choices import Precision, SplitName
 from kzoo.cli.options import (
     AsJson,
+    Balance,
     Channels,
     Data,
     DataDir,
@@ -53,6 +54,7 @@ def train(
     resize: Resize = "stretch",
     channels: Channels = 3,
     skip_unreadable: SkipUnreadable = False,
+    balance: Balance = False,
     flip: Annotated[
         bool | None, typer.Option("--flip/--no-flip", help="Mirror images at random.", show_default="as the data say")
     ] = None,
@@ -62,8 +64,8 @@ def train(
     """Train a new model and leave a run directory."""
     changes = {"epochs": epochs, "batch_size": batch_size, "learning_rate": lr, "precision": precision}
     changes |= {"patience": patience, "min_delta": min_delta}
-    decoding: Any = {"image_size": image_size, "resize": resize, "channels": channels}
-    dataset = kzoo.load_dataset(data, data_dir=data_dir, **decoding, skip_unreadable=skip_unreadable, flip=flip)
+    decoding: Any = {"image_size": image_size, "resize": resize, "channels": channels, "data_dir": data_dir}
+    dataset = kzoo.load_dataset(data, **decoding, skip_unreadable=skip_unreadable, balance=balance, flip=flip)
     changed = kzoo.recipe(recipe).override(**changes)
     with _progress(to_stderr=as_json, quiet=quiet) as verbose:
         trained = kzoo.train(model, dataset, changed, seed=seed, run_dir=run, verbose=verbose, dropout=dropout)

@@ -2,10 +2,11 @@
 
 from kzoo.data.augment import Augmentation
 from kzoo.data.batches import Batches
-from kzoo.data.dataset import Dataset, Split, carve_validation
+from kzoo.data.dataset import Dataset, carve_validation
 from kzoo.data.images import Decoding, decode_image
 from kzoo.data.prepare import prepare as prepare_dataset
 from kzoo.data.sources import load_dataset
+from kzoo.data.split import Split
 
 __all__ = [
     "Augmentation",

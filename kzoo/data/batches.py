@@ -9,11 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from kzoo.data.augment import Augmentation
-from kzoo.data.dataset import Split
-from kzoo.data.images import Images
+from kzoo.data.split import Split
 from kzoo.streams import check_seed, stream
 
-Batch = tuple[Images, npt.NDArray[np.float32]]
+Batch = tuple[npt.NDArray[Any], ...]
 
 
 class Batches(keras.utils.PyDataset):
@@ -145,8 +144,8 @@ class Batches(keras.utils.PyDataset):
             index: Integer, position in the epoch, counted from 0.
 
         Returns:
-            Images, uint8 of shape `(batch, height, width, 3)`, and one-hot labels, float32 of shape
-            `(batch, classes)`.
+            Images, uint8 of shape `(batch, height, width, channels)`, and one-hot labels, float32 of shape
+            `(batch, classes)`; where the split has weights, those too, float32 of shape `(batch,)`.
 
         Raises:
             IndexError: If the epoch has no such batch.
@@ -157,8 +156,8 @@ class Batches(keras.utils.PyDataset):
         images = self.split.read(chosen)
         if self.augmentation is not None:
             images = self.augmentation(images, stream(self.seed, "augment", epoch, index))
-        labels = self.split.labels[chosen, None] == np.arange(self.classes)
-        return images, labels.astype(np.float32)
+        labels = (self.split.labels[chosen, None] == np.arange(self.classes)).astype(np.float32)
+        return (images, labels) if self.split.weights is None else (images, labels, self.split.weights[chosen])
 
     def __len__(self) -> int:
         return self.batches_per_epoch - self.first_batch

@@ -1,151 +1,16 @@
-"""What a dataset is here: splits of uint8 images with integer labels, and the names of the classes."""
+"""What a dataset is here: three splits of images, and the names of the classes."""
 
 import dataclasses
 import functools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from kzoo import arguments
-from kzoo.data.examples import ArrayExamples, Examples, Indices, chunk_size
-from kzoo.data.images import Images
+from kzoo.data.split import Split
 from kzoo.streams import stream
-
-Labels = npt.NDArray[np.int64]
-
-
-class Split:
-    """Images with their labels, for example the training part of a dataset: in memory, or wherever they are kept.
-
-    Args:
-        images: uint8 array of shape `(n, height, width, channels)` in [0, 255], with 1 (grey), 3 (RGB) or 4 channels
-            (RGB and opacity).
-        labels: Integers, an array or a list, of shape `(n,)` or `(n, 1)`, indices into the class names; 0 or larger.
-            They become an int64 array of shape `(n,)`.
-        weights: Numbers of shape `(n,)`, what each image counts in the loss, or `None` if all count alike. Defaults to
-            `None`.
-
-    Raises:
-        ValueError: If a dtype or shape is another, the lengths differ, there is no image, or a label or weight is
-            negative.
-    """
-
-    def __init__(self, images: Any, labels: Any, weights: Any = None) -> None:
-        images = arguments.image_array(images, None)
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3, 4):
-            received = arguments.described(images)
-            raise ValueError(
-                f"`images` must be uint8 of shape (n, height, width, channels), with 1, 3 or 4 channels. "
-                f"Received: {received}."
-            )
-        if images.size == 0:
-            raise ValueError(f"`images` must not be empty. Received: shape={images.shape}.")
-        self._set(ArrayExamples(images), None, labels, weights)
-
-    @classmethod
-    def of(
-        cls,
-        examples: Examples,
-        labels: Any,
-        *,
-        indices: Indices | None = None,
-        weights: Any = None,
-        names: Any = None,
-    ) -> "Split":
-        """Returns a split of images that are read as they are needed.
-
-        Args:
-            examples: The `Examples`.
-            labels: As for `Split`, one an image of the split.
-            indices: Integers, which of the images are in the split, in that order. Defaults to `None`, for all.
-            weights: As for `Split`.
-            names: Strings, from which file each image came, or `None` if nobody knows. Defaults to `None`.
-        """
-        split = cls.__new__(cls)
-        split._set(examples, indices, labels, weights, names)
-        return split
-
-    def _set(self, examples: Examples, indices: Indices | None, labels: Any, weights: Any, names: Any = None) -> None:
-        self._examples, self._indices = examples, indices
-        self.labels: Labels = arguments.class_labels(labels)
-        self.weights: npt.NDArray[np.float32] | None = None if weights is None else np.asarray(weights, np.float32)
-        self.names: npt.NDArray[Any] | None = None if names is None else np.array(names, object)
-        count = len(examples) if indices is None else len(indices)
-        for name, values in (("labels", self.labels), ("weights", self.weights), ("names", self.names)):
-            if values is not None and values.shape != (count,):
-                raise ValueError(
-                    f"`images` and `{name}` must have the same length. "
-                    f"Received: {count} images and {len(values)} {name}."
-                )
-        if not count:
-            raise ValueError("`images` must not be empty. Received: none.")
-        if self.labels.min() < 0:
-            raise ValueError(f"`labels` must be 0 or larger. Received: {self.labels.min()}.")
-        if self.weights is not None and not (np.isfinite(self.weights).all() and self.weights.min() >= 0):
-            raise ValueError("`weights` must be numbers, 0 or larger. Received: others.")
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __repr__(self) -> str:
-        return f"Split({len(self):,} images of shape {self.image_shape})"
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """`(height, width, channels)`."""
-        return self._examples.image_shape
-
-    @property
-    def images(self) -> Images:
-        """All images, read into memory if they are not there: `(n, height, width, channels)`."""
-        if self._indices is None and isinstance(self._examples, ArrayExamples):
-            return self._examples.images
-        return self.read(np.arange(len(self)))
-
-    def read(self, indices: Indices) -> Images:
-        """Returns copies of some images, uint8 of shape `(len(indices), height, width, channels)`.
-
-        Args:
-            indices: Integers, positions in the split.
-        """
-        return self._examples.read(self._at(np.asarray(indices)))
-
-    def chunks(self, size: int | None = None) -> Iterator[Images]:
-        """Yields all images in their order, some at a time.
-
-        Args:
-            size: Integer, how many. Defaults to `None`, for some 16 MB of them.
-        """
-        size = size or chunk_size(self.image_shape)
-        for start in range(0, len(self), size):
-            yield self.read(np.arange(start, min(start + size, len(self))))
-
-    def totals(self) -> npt.NDArray[np.uint64]:
-        """Returns, for each channel, the sum of all pixels and of their squares, `(channels, 2)`."""
-        return self._examples.totals(self._at(np.arange(len(self))))
-
-    def take(self, indices: Indices) -> "Split":
-        """Returns a split of the items at `indices`, in that order: another view of the same images."""
-        indices = np.asarray(indices)
-        weights, names = (None if values is None else values[indices] for values in (self.weights, self.names))
-        return Split.of(self._examples, self.labels[indices], indices=self._at(indices), weights=weights, names=names)
-
-    def joined(self, others: Iterable["Split"]) -> "Split":
-        """Returns a split of the items of this one and of others, which must be views of the same images."""
-        parts = [self, *others]
-        assert all(part._examples is self._examples for part in parts)
-        return Split.of(
-            self._examples,
-            np.concatenate([part.labels for part in parts]),
-            indices=np.concatenate([part._at(np.arange(len(part))) for part in parts]),
-            names=None if self.names is None else np.concatenate([part.names for part in parts]),
-        )
-
-    def _at(self, indices: Indices) -> Indices:
-        return indices if self._indices is None else self._indices[indices]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -213,6 +78,50 @@ class Dataset:
             if split.labels.max() >= self.classes:
                 raise ValueError(f"`{part}` must have labels below {self.classes}. Received: {split.labels.max()}.")
 
+    @classmethod
+    def from_arrays(
+        cls,
+        images: Any,
+        labels: Any,
+        *,
+        test: tuple[Any, Any] | float = 0.2,
+        validation: tuple[Any, Any] | float = 0.1,
+        class_names: Sequence[str] | None = None,
+        name: str = "arrays",
+        flip: bool = False,
+        split_seed: int = 0,
+    ) -> "Dataset":
+        """Makes a dataset of arrays.
+
+        Args:
+            images: uint8 array of shape `(n, height, width, channels)`, or `(n, height, width)` of greys.
+            labels: Integers from 0, or strings, an array or a list of shape `(n,)` or `(n, 1)`.
+            test: `(images, labels)`, or a float between 0 and 1, the part of every class that is taken out. Defaults
+                to `0.2`.
+            validation: The same, of what is left. Defaults to `0.1`.
+            class_names: Strings, one a class. Defaults to the labels themselves, in order.
+            name: String, what to call it in reports. Defaults to `"arrays"`.
+            flip: As for `Dataset`. Defaults to `False`.
+            split_seed: Integer, 0 or larger; decides which parts are taken out. Defaults to `0`.
+
+        Raises:
+            ValueError: If images and labels are none, or do not go together.
+        """
+        given = [(images, labels), *(part for part in (test, validation) if not isinstance(part, float | int))]
+        names = (
+            tuple(class_names) if class_names is not None else _names_of(np.concatenate([_flat(y) for _, y in given]))
+        )
+        train = _split_of(images, labels, names)
+        if isinstance(test, float | int):
+            train, tested = carve_validation(train, test, split_seed, "test")
+        else:
+            tested = _split_of(*test, names)
+        if isinstance(validation, float | int):
+            train, held_out = carve_validation(train, validation, split_seed)
+        else:
+            held_out = _split_of(*validation, names)
+        return cls(name, names, train, held_out, tested, flip)
+
     @property
     def classes(self) -> int:
         """Number of classes."""
@@ -222,6 +131,19 @@ class Dataset:
     def image_shape(self) -> tuple[int, int, int]:
         """`(height, width, channels)`."""
         return self.train.image_shape
+
+    def balanced(self) -> "Dataset":
+        """Returns the same dataset with weights for training, by which each class counts alike in the loss.
+
+        An image of a class of n counts for `images / (classes * n)`, on average 1, times the weight that it had.
+        """
+        labels, weights = self.train.labels, self.train.weights
+        found, counts = np.unique(labels, return_counts=True)
+        each = np.zeros(self.classes)
+        each[found] = len(labels) / (len(found) * counts)
+        train = self.train.weighted(each[labels] * (1 if weights is None else weights))
+        source = None if self.source is None else {**self.source, "balance": True}
+        return dataclasses.replace(self, train=train, source=source)
 
     @property
     def file_names(self) -> dict[str, list[str]] | None:
@@ -262,6 +184,30 @@ class Dataset:
             means.append(total / (255 * pixels))
             deviations.append(math.sqrt((pixels * squares - total * total) / (255 * pixels) ** 2))
         return tuple(means), tuple(deviations)
+
+
+def _flat(labels: Any) -> Any:
+    """Returns labels as an array of shape `(n,)`."""
+    array = np.asarray(labels)
+    return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+
+
+def _names_of(labels: Any) -> tuple[str, ...]:
+    """Returns the names of classes that are known by their labels alone."""
+    if labels.dtype.kind in "iu" and len(labels) and labels.min() >= 0:
+        return tuple(map(str, range(int(labels.max()) + 1)))
+    return tuple(sorted(set(map(str, labels.tolist()))))
+
+
+def _split_of(images: Any, labels: Any, names: tuple[str, ...]) -> Split:
+    labels = _flat(labels)
+    if labels.dtype.kind in "UO":
+        numbers = {name: number for number, name in enumerate(names)}
+        if unknown := sorted(set(map(str, labels.tolist())) - numbers.keys()):
+            raise ValueError(f"`labels` must be of {', '.join(names)}. Received: {unknown[0]!r}.")
+        labels = [numbers[str(label)] for label in labels.tolist()]
+    images = np.asarray(images)
+    return Split(images[..., None] if images.ndim == 3 else images, labels)
 
 
 def carve_validation(split: Split, fraction: float, seed: int = 0, what: str = "validation") -> tuple[Split, Split]:

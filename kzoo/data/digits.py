@@ -4,8 +4,9 @@ import dataclasses
 
 import numpy as np
 
-from kzoo.data.dataset import Parts, Split, carve_validation
+from kzoo.data.dataset import Parts, carve_validation
 from kzoo.data.images import Decoding
+from kzoo.data.split import Split
 
 _TEST_FRACTION = 0.2
 _TEST_SEED = 1797  # never the user's seed: every run is tested on the same 20 %

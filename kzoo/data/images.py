@@ -72,7 +72,7 @@ class Decoding:
             ValueError: If the file is no image, truncated, corrupt, too large, or has pixels of an unknown range.
         """
         try:
-            with _opened(data) as image:
+            with opened_image(data) as image:
                 width, height = image.size
                 if width * height > LARGEST:
                     raise ValueError(f"at most {LARGEST:,} pixels are expected, and it has {width}x{height}")
@@ -81,7 +81,7 @@ class Decoding:
             raise
         except Exception as error:  # which exceptions a decoder raises on broken data is nowhere specified
             raise ValueError(
-                f"{name!r} must be a readable image file. Received: {_told(error)} ({len(data)} bytes)."
+                f"{name!r} must be a readable image file. Received: {told(error)} ({len(data)} bytes)."
             ) from error
 
     def pixels(self, image: Any) -> Images:
@@ -188,7 +188,12 @@ def decoder_versions() -> dict[str, str]:
     return {"kzoo decoder": "2", "pillow": PIL.__version__, **parts}
 
 
-def _opened(data: bytes) -> Any:
+def opened_image(data: bytes) -> Any:
+    """Opens an image file with Pillow, or says what it needs.
+
+    Raises:
+        ValueError: If it is no image, or one that needs another package.
+    """
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -207,6 +212,6 @@ def _opened(data: bytes) -> Any:
         raise ValueError("no image that Pillow knows") from None
 
 
-def _told(error: Exception) -> str:
+def told(error: Exception) -> str:
     """Returns what an error says, without a period, which follows in the message."""
     return str(error).rstrip(".") or type(error).__name__

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kzoo.data.dataset import Split
 from kzoo.data.published import CIFAR10_CLASSES
+from kzoo.data.split import Split
 
 # Superclass -> its classes, both in the alphabetical order in which the archive numbers them.
 _CIFAR100_SUPERCLASSES = {

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from kzoo.data.assembling import tell_of_unreadable
 from kzoo.data.cache import Item, decoded
-from kzoo.data.dataset import Parts, Split
-from kzoo.data.folder import tell_of_unreadable
+from kzoo.data.dataset import Parts
 from kzoo.data.images import Decoding
+from kzoo.data.split import Split
 
 
 def data_root(data_dir: str | os.PathLike[str] | None) -> Path:

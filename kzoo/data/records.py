@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kzoo.data.dataset import Parts, Split
+from kzoo.data.dataset import Parts
 from kzoo.data.images import Images
 from kzoo.data.originals import Original
+from kzoo.data.split import Split
 
 
 def write_records(parts: Parts, original: Original | None, version: str, folder: Path, *, progress: bool) -> Path:

@@ -11,12 +11,15 @@ import numpy as np
 
 from kzoo import arguments
 from kzoo.choices import ResizeMode, hint
-from kzoo.data.dataset import Dataset, Parts, Split, carve_validation
+from kzoo.data.dataset import Dataset, Parts, carve_validation
 from kzoo.data.digits import read_digits
 from kzoo.data.folder import read_image_folder
 from kzoo.data.images import WHITE, Decoding
+from kzoo.data.npz import read_npz
 from kzoo.data.originals import ORIGINALS
 from kzoo.data.prepared import data_root, prepare_command, prepared_directory, prepared_names, read_prepared
+from kzoo.data.split import Split
+from kzoo.data.tables import is_table, read_table
 from kzoo.streams import check_seed
 
 
@@ -33,6 +36,7 @@ def load_dataset(
     test: float = 0.2,
     split_seed: int = 0,
     flip: bool | None = None,
+    balance: bool = False,
     splits: Mapping[str, Sequence[str]] | None = None,
 ) -> Dataset:
     """Loads a dataset of any size, with a validation and a test split.
@@ -46,7 +50,9 @@ def load_dataset(
             - `"cifar10"`, `"cifar100"`, `"svhn_cropped"`, or the name of any other dataset that was prepared under
               `data_dir` by `kzoo data prepare` (or by tensorflow-datasets, as `array_record`).
             - a path: a folder or .zip of images laid out `split/class/file` (`train`, perhaps `validation` and
-              `test`, by these and other usual names) or `class/file`; or the directory that `prepare_dataset` returned.
+              `test`, by these and other usual names) or `class/file`; a .csv, .tsv or .parquet file with the columns
+              `image` and `label`, perhaps `split` and `weight`; an .npz file with `x_train`, `y_train` and perhaps
+              `x_test`, `y_test`, or `images` and `labels`; or the directory that `prepare_dataset` returned.
             Defaults to `"digits"`.
         data_dir: Path of the folder of prepared datasets. Defaults to the environment variable `TFDS_DATA_DIR`, or
             `~/tensorflow_datasets`.
@@ -66,6 +72,8 @@ def load_dataset(
         split_seed: Integer, 0 or larger; decides which parts. Defaults to `0`.
         flip: Boolean, whether mirror images keep their class, so that training may mirror them, or `None` for what is
             known: True for `cifar10` and `cifar100`, False for all others, your own images too. Defaults to `None`.
+        balance: Boolean, whether each class counts alike in the loss of a training, however many images it has
+            (`Dataset.balanced`). Defaults to `False`.
         splits: Split to the names of its files, as a run keeps them, instead of taking parts out of `train`; other
             files are left out. Defaults to `None`.
 
@@ -92,6 +100,10 @@ def load_dataset(
         if (path / "dataset_info.json").is_file():
             parts = read_prepared(path, decoding, skip_unreadable=skip_unreadable)
             known = ORIGINALS.get(parts.name)
+        elif path.suffix.casefold() == ".npz":
+            parts = read_npz(path, decoding)
+        elif is_table(path):
+            parts = read_table(path, decoding, skip_unreadable=skip_unreadable)
         else:
             parts = read_image_folder(path, decoding, skip_unreadable=skip_unreadable)
     if splits is None:
@@ -109,7 +121,8 @@ def load_dataset(
         "split_seed": split_seed,
         "flip": flip,
     }
-    return Dataset(parts.name, parts.class_names, train, held_out, tested, flip, source)
+    dataset = Dataset(parts.name, parts.class_names, train, held_out, tested, flip, source)
+    return dataset.balanced() if balance else dataset
 
 
 def completed(parts: Parts, validation: float, test: float, seed: int) -> tuple[Split, Split, Split]:

@@ -1,0 +1,227 @@
+"""What to look at before a training: counts, sizes, modes, doubles and examples of a folder's images."""
+
+import base64
+import collections
+import hashlib
+import html
+import io
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kzoo.data.dataset import Dataset
+from kzoo.data.files import Files, opened
+from kzoo.data.images import opened_image, told
+from kzoo.data.layouts import layout_of
+from kzoo.data.sources import load_dataset
+
+_SHOWN = 8  # examples of a class
+_CLASSES = 40  # of which examples are shown
+_SIDE = 64  # pixels of an example
+
+
+def look_at(
+    name_or_path: str, report: Path | None = None, *, load: Callable[..., Dataset] = load_dataset, **options: Any
+) -> dict[str, Any]:
+    """Loads a dataset, looks at its files where it is a folder or zip, and perhaps writes a report.
+
+    Args:
+        name_or_path: As for `kzoo.load_dataset`.
+        report: Path of an HTML file to write, or `None`. Defaults to `None`.
+        load: What loads the dataset. Defaults to `kzoo.load_dataset`.
+        **options: As for `kzoo.load_dataset`.
+
+    Returns:
+        What `Dataset.summary` says, of images of different sizes at 64x64 pixels, cropped; of a folder or zip also what
+        `survey` says.
+    """
+    path = Path(name_or_path).expanduser()
+    is_files = path.is_dir() and not (path / "dataset_info.json").is_file()
+    seen = survey(path) if is_files or (path.is_file() and path.suffix.casefold() == ".zip") else None
+    if seen is not None:
+        options["skip_unreadable"] = True  # they are told here
+        if options.get("image_size") is None and len(seen["sizes"]) > 1:
+            options |= {"image_size": _SIDE, "resize": "crop"}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*cannot be read and are left out")
+        dataset = load(name_or_path, **options)
+    if report is not None:
+        write_report(report, dataset, seen)
+    return {**dataset.summary(), **(seen or {})}
+
+
+def survey(path: Path) -> dict[str, Any]:
+    """Looks at every file of a folder or zip.
+
+    Args:
+        path: Path of the folder or .zip file.
+
+    Returns:
+        Dictionary: `files`, `ignored` (what was left out, by reason), `classes` (split to class to count), `sizes`,
+        `modes` and `orientations` (value to count), `unreadable` (name to reason), `duplicates` (lists of names of the
+        same content), and `leaked`, those of them that are both in train and in another split.
+
+    Raises:
+        ValueError: If the layout is none that `load_dataset` knows.
+    """
+    counts: dict[str, collections.Counter[Any]] = {
+        name: collections.Counter() for name in ("sizes", "modes", "formats", "orientations")
+    }
+    unreadable, same = dict[str, str](), collections.defaultdict[bytes, list[tuple[str, str]]](list)
+    with opened(path) as files:
+        layout = layout_of(files)
+        for split, members in layout.splits.items():
+            for name, _ in members:
+                _look_at(files, split, name, counts, unreadable, same)
+        ignored, total = dict(files.ignored), sum(map(len, layout.splits.values()))
+    doubles = [found for found in same.values() if len(found) > 1]
+    return {
+        "files": total,
+        "ignored": ignored,
+        "classes": {
+            split: dict(collections.Counter(layout.class_names[label] for _, label in members))
+            for split, members in layout.splits.items()
+        },
+        **{name: dict(counter.most_common()) for name, counter in counts.items()},
+        "unreadable": unreadable,
+        "duplicates": [[name for _, name in found] for found in doubles],
+        "leaked": [[name for _, name in found] for found in doubles if len({split for split, _ in found}) > 1],
+    }
+
+
+def _look_at(
+    files: Files,
+    split: str,
+    name: str,
+    counts: dict[str, collections.Counter[Any]],
+    unreadable: dict[str, str],
+    same: dict[bytes, list[tuple[str, str]]],
+) -> None:
+    try:
+        data = files.read(name)
+        with opened_image(data) as image:
+            image.load()
+            counts["sizes"][f"{image.height}x{image.width}"] += 1
+            counts["modes"][image.mode] += 1
+            counts["formats"][str(image.format)] += 1
+            counts["orientations"][int(image.getexif().get(0x0112, 1))] += 1
+    except Exception as error:  # which exceptions a decoder raises on broken data is nowhere specified
+        unreadable[name] = told(error)
+        return
+    same[hashlib.sha256(data).digest()].append((split, name))
+
+
+def write_report(path: Path, dataset: Dataset, seen: dict[str, Any] | None) -> None:
+    """Writes one HTML file: numbers, the mean image, and a sheet of examples of each class.
+
+    Args:
+        path: Path of the file to write.
+        dataset: The `Dataset`.
+        seen: What `survey` found, or `None` where the images are no files.
+    """
+    rows = [("images", f"{sum(len(part) for part in _parts(dataset).values()):,}")]
+    rows += [(name, f"{len(part):,}") for name, part in _parts(dataset).items()]
+    rows += [("image size", "x".join(map(str, dataset.image_shape)))]
+    rows += [("mean", _numbers(dataset.pixel_mean)), ("deviation", _numbers(dataset.pixel_std))]
+    body = [
+        f"<h1>{html.escape(dataset.name)}</h1>",
+        _table(rows),
+        "<h2>Mean image</h2>",
+        _picture(_mean_image(dataset)),
+    ]
+    body += ["<h2>Images a class</h2>", _classes_table(dataset)]
+    if seen is not None:
+        body += ["<h2>Files</h2>", _table(_of_files(seen))]
+        for title in ("unreadable", "leaked", "duplicates"):
+            body += _listed(title, seen[title])
+    body += ["<h2>Examples</h2>", *_sheets(dataset)]
+    page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(dataset.name)}</title>'
+    page += f"<style>{_STYLE}</style><body>{''.join(body)}</body></html>\n"
+    aside = path.with_name(f".{path.name}")
+    aside.write_text(page, encoding="utf-8")
+    aside.replace(path)
+
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: #222 }
+table { border-collapse: collapse } td, th { padding: .15rem .8rem .15rem 0; text-align: left; vertical-align: top }
+td + td { font-variant-numeric: tabular-nums } img { image-rendering: pixelated; margin: 2px; border: 1px solid #ddd }
+h1, h2 { font-weight: 600 } h2 { margin-top: 2rem } .class { margin: .6rem 0 } .class b { display: block }
+"""
+
+
+def _parts(dataset: Dataset) -> dict[str, Any]:
+    return {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.4f}" for value in values)
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> str:
+    return f"<table>{''.join(f'<tr><th>{html.escape(a)}</th><td>{html.escape(b)}</td></tr>' for a, b in rows)}</table>"
+
+
+def _classes_table(dataset: Dataset) -> str:
+    parts = _parts(dataset)
+    counts = {name: np.bincount(part.labels, minlength=dataset.classes) for name, part in parts.items()}
+    head = "".join(f"<th>{name}</th>" for name in ("class", *parts))
+    rows = [
+        f"<tr><th>{html.escape(name)}</th>{''.join(f'<td>{counts[part][label]:,}</td>' for part in parts)}</tr>"
+        for label, name in enumerate(dataset.class_names)
+    ]
+    return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+
+
+def _of_files(seen: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = [("files", f"{seen['files']:,}")]
+    for name in ("sizes", "modes", "formats", "orientations", "ignored"):
+        found = list(seen[name].items())
+        more = f" and {len(found) - 10} more" if len(found) > 10 else ""
+        rows.append((name, ", ".join(f"{value}: {count:,}" for value, count in found[:10]) + more or "none"))
+    for name in ("unreadable", "duplicates", "leaked"):
+        rows.append((name, f"{len(seen[name]):,}"))
+    return rows
+
+
+def _listed(title: str, found: Any) -> list[str]:
+    if not found:
+        return []
+    lines = [f"{name}: {why}" for name, why in found.items()] if isinstance(found, dict) else map(" = ".join, found)
+    shown = "".join(f"<li>{html.escape(line)}</li>" for line in list(lines)[:100])
+    return [f"<h3>{title}</h3><ul>{shown}</ul>"]
+
+
+def _mean_image(dataset: Dataset) -> Any:
+    total = np.zeros(dataset.image_shape, np.float64)
+    for images in dataset.train.chunks():
+        total += images.sum(axis=0, dtype=np.float64)
+    return np.rint(total / len(dataset.train)).astype(np.uint8)
+
+
+def _sheets(dataset: Dataset) -> list[str]:
+    """Returns the first examples of each class, drawn from the training split."""
+    sheets = []
+    for label, name in list(enumerate(dataset.class_names))[:_CLASSES]:
+        members = np.flatnonzero(dataset.train.labels == label)[:_SHOWN]
+        pictures = "".join(_picture(image) for image in dataset.train.read(members))
+        sheets.append(f'<div class="class"><b>{html.escape(name)}</b>{pictures}</div>')
+    if dataset.classes > _CLASSES:
+        sheets.append(f"<p>and {dataset.classes - _CLASSES:,} classes more</p>")
+    return sheets
+
+
+def _picture(pixels: Any) -> str:
+    from PIL import Image
+
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    if max(image.size) < _SIDE:  # small images are enlarged without blur
+        factor = _SIDE // max(image.size)
+        image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    image.thumbnail((2 * _SIDE, 2 * _SIDE))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'

@@ -1,0 +1,76 @@
+"""What people look at before they train."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import kzoo
+from kzoo.data.report import look_at, survey
+
+
+@pytest.fixture
+def photos(tmp_path):
+    random = np.random.RandomState(0)
+    for split, count in (("train", 10), ("test", 4)):
+        for i in range(count):
+            path = tmp_path / "photos" / split / ("cat", "<dog>")[i % 2] / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(random.randint(0, 256, (8, 8, 3)).astype(np.uint8)).save(path)
+    (tmp_path / "photos" / "notes.txt").touch()
+    (tmp_path / "photos" / "train" / "cat" / "Thumbs.db").touch()
+    return tmp_path / "photos"
+
+
+def test_files_are_counted(photos):
+    seen = survey(photos)
+    assert seen["files"] == 14
+    assert seen["classes"] == {"train": {"<dog>": 5, "cat": 5}, "test": {"<dog>": 2, "cat": 2}}
+    assert (seen["sizes"], seen["modes"], seen["formats"], seen["orientations"]) == (
+        {"8x8": 14},
+        {"RGB": 14},
+        {"PNG": 14},
+        {1: 14},
+    )
+    assert seen["ignored"] == {"sidecar": 1, "junk": 1}
+    assert (seen["unreadable"], seen["duplicates"], seen["leaked"]) == ({}, [], [])
+
+
+def test_doubles_and_what_cannot_be_read_are_told(photos):
+    again, leaked = photos / "train" / "cat" / "again.png", photos / "test" / "cat" / "leaked.png"
+    again.write_bytes((photos / "train" / "cat" / "0.png").read_bytes())
+    leaked.write_bytes((photos / "train" / "cat" / "2.png").read_bytes())
+    (photos / "train" / "cat" / "broken.png").write_bytes(b"no image")
+    seen = look_at(str(photos))
+    assert seen["duplicates"] == [
+        ["train/cat/0.png", "train/cat/again.png"],
+        ["train/cat/2.png", "test/cat/leaked.png"],
+    ]
+    assert seen["leaked"] == [["train/cat/2.png", "test/cat/leaked.png"]]
+    assert list(seen["unreadable"]) == ["train/cat/broken.png"]
+    assert "BytesIO" not in seen["unreadable"]["train/cat/broken.png"]
+
+
+def test_images_of_different_sizes_are_looked_at_all_the_same(photos):
+    Image.new("L", (30, 20)).save(photos / "train" / "cat" / "wide.jpg")
+    seen = look_at(str(photos))
+    assert seen["sizes"] == {"8x8": 14, "20x30": 1}
+    assert seen["modes"] == {"RGB": 14, "L": 1}
+    assert seen["image_shape"] == [64, 64, 3]
+
+
+def test_report_is_one_page_that_shows_all(photos, tmp_path):
+    assert look_at(str(photos), tmp_path / "r.html")["files"] == 14
+    page = (tmp_path / "r.html").read_text()
+    assert "<h1>photos</h1>" in page
+    assert "&lt;dog&gt;" in page
+    assert "<dog>" not in page
+    assert len(re.findall("data:image/png;base64", page)) == 1 + 2 * 5 - 2  # a tenth of each class is held out
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_data_without_files_are_looked_at_too(tmp_path):
+    assert look_at("digits", tmp_path / "r.html")["images"]["test"] == 359
+    assert "<h1>digits</h1>" in (tmp_path / "r.html").read_text()
+    assert kzoo.load_dataset("digits").name == "digits"

@@ -1,0 +1,186 @@
+"""Images that a table lists, or that an array of NumPy holds."""
+
+import io
+import json
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+import kzoo
+
+LEVELS = list(range(10, 130, 10))
+
+
+def png(level):
+    file = io.BytesIO()
+    Image.new("RGB", (4, 3), (level,) * 3).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "images").mkdir()
+    for level in LEVELS:
+        (tmp_path / "images" / f"{level}.png").write_bytes(png(level))
+    return tmp_path
+
+
+def table(folder, rows, name="table.csv", delimiter=","):
+    (folder / name).write_text("\n".join(delimiter.join(map(str, row)) for row in rows) + "\n", encoding="utf-8")
+    return folder / name
+
+
+def levels_of(split):
+    return sorted(split.images[:, 0, 0, 0].tolist())
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("table.csv", ","), ("table.csv", ";"), ("table.tsv", "\t")])
+@pytest.mark.parametrize("columns", [("image", "label", "split"), ("File_Name", "Class", "subset")])
+def test_table_gives_images_labels_and_splits(folder, name, delimiter, columns):
+    splits = ["train"] * 6 + ["Val"] * 3 + ["test"] * 3
+    rows = [(f"images/{LEVELS[i]}.png", ("cat", "dog")[i % 2], split) for i, split in enumerate(splits)]
+    dataset = kzoo.load_dataset(table(folder, [columns, *rows], name, delimiter))
+    assert dataset.name == "table"
+    assert dataset.class_names == ("cat", "dog")
+    assert [levels_of(part) for part in (dataset.train, dataset.validation, dataset.test)] == [
+        LEVELS[:6],
+        LEVELS[6:9],
+        LEVELS[9:],
+    ]
+    assert dataset.train.labels.tolist() == [0, 1] * 3
+    assert dataset.train.names[0] == "images/10.png"
+
+
+@pytest.mark.parametrize(("labels", "names"), [((10, 9), ("9", "10")), (("b", "a"), ("a", "b")), ((0, 1), ("0", "1"))])
+def test_labels_are_text_or_numbers(folder, labels, names):
+    rows = [(f"images/{level}.png", labels[i % 2]) for i, level in enumerate(LEVELS)]
+    dataset = kzoo.load_dataset(table(folder, [("path", "label"), *rows]))
+    assert dataset.class_names == names
+    assert sum(map(len, (dataset.train, dataset.validation, dataset.test))) == 12
+
+
+def test_weights_come_with_the_batches(folder):
+    rows = [(f"images/{level}.png", "ab"[i % 2], level / 10) for i, level in enumerate(LEVELS)]
+    dataset = kzoo.load_dataset(table(folder, [("path", "label", "weight"), *rows]))
+    images, _, weights = kzoo.Batches(dataset.train, 2, batch_size=4).batch(0, 0)
+    np.testing.assert_allclose(weights, images[:, 0, 0, 0] / 10)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "must have a row for each image. Received: none"),
+        ([("path", "x")], "must have a row for each image. Received: none"),
+        ([("path", "x"), ("images/10.png", "a")], r"must have a column 'label' \(or labels, .*Received: path, x"),
+        ([("x", "label"), ("images/10.png", "a")], r"must have a column 'image'"),
+        ([("path", "label"), ("images/11.png", "a")], "row 1: the image must be a file. Received: 'images/11.png'"),
+        ([("path", "label"), ("../secret.png", "a")], "row 1: the image must lie beside the table"),
+        ([("path", "label"), ("/etc/hostname", "a")], "row 1: the image must lie beside the table"),
+        ([("path", "label"), ("images/10.png", "")], "row 1: the label must be text or a whole number"),
+        ([("path", "label"), ("", "a")], "row 1: the image must be a path"),
+        (
+            [("path", "label"), *[("images/10.png", "a")] * 2],
+            "must list each image once. Received: .* twice",
+        ),
+        ([("path", "label", "split"), ("images/10.png", "a", "tset")], "split must be train, validation or test"),
+        ([("path", "label", "split"), ("images/10.png", "a", "test")], "must have rows of the split train"),
+        ([("path", "label", "weight"), ("images/10.png", "a", "-1")], "weight must be a number, 0 or larger"),
+    ],
+)
+def test_tables_that_cannot_be_understood_are_errors(folder, rows, message):
+    with pytest.raises(ValueError, match=message):
+        kzoo.load_dataset(table(folder, rows))
+
+
+@pytest.mark.parametrize("hub", [True, False])
+def test_parquet_holds_the_files_themselves(tmp_path, hub):
+    """With the features of the Hugging Face hub labels have names, also those of no image."""
+    rows = {"image": [{"bytes": png(level), "path": None} for level in LEVELS], "label": [i % 2 for i in range(12)]}
+    content = pyarrow.table(rows)
+    if hub:
+        features = {"label": {"names": ["cat", "dog", "eel"], "_type": "ClassLabel"}}
+        content = content.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    pyarrow.parquet.write_table(content, tmp_path / "pets.parquet")
+    dataset = kzoo.load_dataset(tmp_path / "pets.parquet")
+    assert dataset.class_names == (("cat", "dog", "eel") if hub else ("0", "1"))
+    for part in (dataset.train, dataset.validation, dataset.test):
+        np.testing.assert_array_equal(part.labels, (part.images[:, 0, 0, 0] // 10 - 1) % 2)
+
+
+def test_damaged_parquet_is_an_error(tmp_path):
+    (tmp_path / "pets.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match="must be a readable Parquet file"):
+        kzoo.load_dataset(tmp_path / "pets.parquet")
+
+
+GREYS = np.repeat(np.uint8(LEVELS)[:, None, None], 3, axis=1).repeat(4, axis=2)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("color", [False, True])
+def test_npz_of_keras_is_read(tmp_path, channels, color):
+    images = np.stack([GREYS] * 3, axis=-1) if color else GREYS
+    labels = np.arange(12) % 2
+    np.savez(tmp_path / "mnist.npz", x_train=images[:8], y_train=labels[:8, None], x_test=images[8:], y_test=labels[8:])
+    dataset = kzoo.load_dataset(tmp_path / "mnist.npz", channels=channels)
+    assert dataset.image_shape == (3, 4, channels)
+    assert levels_of(dataset.test) == LEVELS[8:]
+    assert len(dataset.train) + len(dataset.validation) == 8
+
+
+def test_npz_of_images_and_labels_is_divided(tmp_path):
+    np.savez(tmp_path / "pets.npz", images=GREYS, labels=np.array(["dog", "cat"] * 6))
+    dataset = kzoo.load_dataset(tmp_path / "pets.npz", image_size=8)
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.image_shape == (8, 8, 3)
+    for part in (dataset.train, dataset.validation, dataset.test):
+        np.testing.assert_array_equal(part.labels, (part.images[:, 0, 0, 0] // 10) % 2)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"a": GREYS}, "must have arrays x_train and y_train, or images and labels. Received: a"),
+        ({"x_train": GREYS, "y_train": np.array([{}] * 12)}, "must be a readable .npz file of arrays"),
+        ({"images": GREYS, "labels": np.arange(3)}, "must have the same length. Received: 12 images and 3 labels"),
+    ],
+)
+def test_npz_without_images_and_labels_is_an_error(tmp_path, arrays, message):
+    np.savez(tmp_path / "x.npz", **arrays)
+    with pytest.raises(ValueError, match=message):
+        kzoo.load_dataset(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("labels", [["b", "a"] * 6, np.arange(12)[:, None] % 2, [1, 0] * 6])
+def test_dataset_of_arrays(labels):
+    dataset = kzoo.Dataset.from_arrays(GREYS, labels, validation=(GREYS[:2], labels[:2]))
+    assert dataset.class_names == (("a", "b") if labels[0] == "b" else ("0", "1"))
+    assert dataset.image_shape == (3, 4, 1)
+    assert [len(part) for part in (dataset.train, dataset.validation, dataset.test)] == [10, 2, 2]
+
+
+def test_label_of_no_class_is_an_error():
+    with pytest.raises(ValueError, match="`labels` must be of cat, dog. Received: 'eel'"):
+        kzoo.Dataset.from_arrays(GREYS, ["eel"] * 12, class_names=["cat", "dog"])
+
+
+def test_balanced_classes_count_alike():
+    labels = [0] * 8 + [1] * 4
+    dataset = kzoo.Dataset.from_arrays(GREYS, labels, test=0.25, validation=0.25).balanced()
+    weights = dataset.train.weights
+    assert weights.mean() == pytest.approx(1)
+    assert weights[dataset.train.labels == 0].sum() == pytest.approx(weights[dataset.train.labels == 1].sum())
+    assert dataset.test.weights is None
+
+
+def test_balanced_training_is_recorded(tmp_path, folder):
+    rows = [(f"images/{level}.png", "ab"[i % 3 == 0]) for i, level in enumerate(LEVELS)]
+    dataset = kzoo.load_dataset(table(folder, [("path", "label"), *rows]), image_size=8, balance=True)
+    recipe = kzoo.recipe("default").override(epochs=2, patience=0, batch_size=4)
+    model = kzoo.resnet(8, input_shape=(8, 8, 3), classes=2)
+    run = kzoo.fit(model, dataset, recipe, run_dir=tmp_path / "run", verbose=0)
+    assert run.config["data"]["source"]["balance"] is True
+    np.testing.assert_allclose(run.load_dataset().train.weights, dataset.train.weights)
