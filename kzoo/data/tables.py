@@ -31,7 +31,8 @@ def read_table(path: Path, decoding: Decoding, *, skip_unreadable: bool = False)
     `label` (text, or whole numbers), perhaps `split` and `weight`. Without a split all is `train`.
 
     Args:
-        path: Path of a .csv, .tsv or .parquet file.
+        path: Path of a .csv, .tsv or .parquet file, or of a folder of Parquet files named after their splits, such as
+            `train-00000-of-00002.parquet`.
         decoding: The `Decoding`.
         skip_unreadable: Boolean, whether to leave out files that are no images, with a warning. Defaults to `False`.
 
@@ -43,7 +44,7 @@ def read_table(path: Path, decoding: Decoding, *, skip_unreadable: bool = False)
         ValueError: If a column is missing, a value cannot be understood, or an image cannot be read.
         ImportError: If a Parquet file needs pyarrow, which is missing.
     """
-    rows, known = _parquet(path) if path.suffix.casefold() == ".parquet" else (_text(path), None)
+    rows, known = _rows(path)
     if not rows:
         raise ValueError(f"{str(path)!r} must have a row for each image. Received: none.")
     columns = _columns(path, rows[0])
@@ -60,7 +61,29 @@ def read_table(path: Path, decoding: Decoding, *, skip_unreadable: bool = False)
         raise ValueError(f"{str(path)!r} must list each image once. Received: {twice!r} twice.")
     if "train" not in {member.split for member in members}:
         raise ValueError(f"{str(path)!r} must have rows of the split train. Received: none.")
-    return assembled(str(path), path.stem, class_names, members, decoding, skip_unreadable)
+    name = path.stem if path.is_file() else path.name
+    return assembled(str(path), name, class_names, members, decoding, skip_unreadable)
+
+
+def _rows(path: Path) -> tuple[list[dict[str, Any]], list[str] | None]:
+    """Returns the rows of a table, or of all tables of a folder, and the names of the classes where it has them."""
+    if path.is_file():
+        return _parquet(path) if path.suffix.casefold() == ".parquet" else (_text(path), None)
+    rows, known = list[dict[str, Any]](), None
+    for file in parquet_files(path):
+        found, known = _parquet(file)
+        split = file.stem.partition("-")[0]
+        rows += [{"split": split, **row, "row in": file.name} for row in found]
+    return rows, known
+
+
+def parquet_files(folder: Path) -> list[Path]:
+    """Returns the Parquet files of a folder or of `data` in it, sorted, if all are named after splits."""
+    for place in (folder, folder / "data"):
+        files = sorted(place.glob("*.parquet"))
+        if files and all(file.stem.partition("-")[0].casefold() in SPLIT_NAMES for file in files):
+            return files
+    return []
 
 
 def _text(path: Path) -> list[dict[str, Any]]:
@@ -161,7 +184,7 @@ def _member(path: Path, number: int, image: Any, split: str, label: int, weight:
         return Member(split, f"row {number}", where, label, (len(image), status.st_mtime_ns), lambda: image, weight)
     if not isinstance(image, str) or not image.strip():
         raise ValueError(f"{str(path)!r}, row {number}: the image must be a path. Received: {image!r}.")
-    folder = path.parent.resolve()
+    folder = (path.parent if path.is_file() else path).resolve()
     file = (folder / image.strip().replace("\\", "/")).resolve()
     if not file.is_relative_to(folder):
         raise ValueError(f"{str(path)!r}, row {number}: the image must lie beside the table. Received: {image!r}.")
@@ -176,5 +199,5 @@ def _member(path: Path, number: int, image: Any, split: str, label: int, weight:
 
 
 def is_table(path: Path) -> bool:
-    """Returns whether a path names a table."""
-    return path.is_file() and path.suffix.casefold() in SUFFIXES
+    """Returns whether a path names a table, or a folder of Parquet files."""
+    return (path.is_file() and path.suffix.casefold() in SUFFIXES) or (path.is_dir() and bool(parquet_files(path)))

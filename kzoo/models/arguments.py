@@ -12,7 +12,7 @@ class Arguments(TypedDict, total=False):
 
     weights: str | Path | None
     include_top: bool
-    input_shape: Sequence[int]
+    input_shape: Sequence[int | None]
     pooling: Literal["avg", "max"] | None
     classes: int
     classifier_activation: str | None

@@ -29,7 +29,8 @@ def resnet(depth: int, **arguments: Unpack[Arguments]) -> keras.Model:
             weights. The file's classifier is left out without the top, its input normalization without preprocessing.
             Defaults to `None`.
         include_top: Boolean, whether to end with pooling and the classifier. Defaults to `True`.
-        input_shape: `(height, width, channels)`, at least 8x8 pixels. Defaults to `(32, 32, 3)`.
+        input_shape: `(height, width, channels)`, at least 8x8 pixels; `None` for a height or width of any size.
+            Defaults to `(32, 32, 3)`.
         pooling: Without the top: `None` for feature maps, `"avg"` or `"max"` for a vector. Defaults to `None`.
         classes: Integer, number of outputs. Defaults to `10`.
         classifier_activation: Activation of the outputs, such as `"softmax"`. Defaults to `None`, logits.
@@ -101,7 +102,7 @@ def _build(
     *,
     weights: str | Path | None = None,
     include_top: bool = True,
-    input_shape: Sequence[int] = (32, 32, 3),
+    input_shape: Sequence[int | None] = (32, 32, 3),
     pooling: Literal["avg", "max"] | None = None,
     classes: int = 10,
     classifier_activation: str | None = None,
@@ -113,7 +114,7 @@ def _build(
     seed: int = 0,
     name: str,
 ) -> keras.Model:
-    input_shape = _checked_shape(input_shape)
+    shape = _checked_shape(input_shape)
     if pooling not in (None, "avg", "max"):
         raise ValueError(f"`pooling` must be None, 'avg' or 'max'. Received: pooling={pooling!r}.")
     classes = integer(classes, "classes", least=1) if include_top else 0
@@ -125,8 +126,8 @@ def _build(
         "dropout": dropout,
         "seed": seed,
     }
-    images = keras.Input(input_shape, name="image")
-    x = PixelNormalization(**_grey(input_shape), name="normalization")(images) if include_preprocessing else images
+    images = keras.Input(shape, name="image")
+    x = PixelNormalization(**_grey(shape[-1]), name="normalization")(images) if include_preprocessing else images
     x = convolution(x, STAGE_FILTERS[0], use_bias=normalization is None, seed=seed, name="stem_conv")  # 32x32x16
     if order != "preact":
         x = relu(norm(x, normalization, name="stem_norm"), name="stem_relu")
@@ -163,14 +164,15 @@ def _optional(blocks: int, include_top: bool, include_preprocessing: bool) -> li
     return groups + ([] if include_preprocessing else ["layers/pixel_normalization"])
 
 
-def _checked_shape(input_shape: Any) -> tuple[int, int, int]:
+def _checked_shape(input_shape: Any) -> tuple[int | None, int | None, int]:
     try:
-        height, width, channels = (integer(size, "input_shape") for size in input_shape)
+        height, width = (None if size is None else integer(size, "input_shape") for size in input_shape[:2])
+        (channels,) = (integer(size, "input_shape") for size in input_shape[2:])
     except (TypeError, ValueError):
         raise ValueError(
             f"`input_shape` must be (height, width, channels). Received: input_shape={input_shape!r}."
         ) from None
-    if min(height, width) < SMALLEST_INPUT or channels < 1:
+    if min(SMALLEST_INPUT if size is None else size for size in (height, width)) < SMALLEST_INPUT or channels < 1:
         raise ValueError(
             f"`input_shape` must be at least {SMALLEST_INPUT}x{SMALLEST_INPUT} pixels with a channel. "
             f"Received: input_shape={(height, width, channels)}."
@@ -178,7 +180,6 @@ def _checked_shape(input_shape: Any) -> tuple[int, int, int]:
     return height, width, channels
 
 
-def _grey(input_shape: Sequence[int]) -> dict[str, Any]:
+def _grey(channels: int) -> dict[str, Any]:
     """Neutral statistics for images that are not RGB, whose channels CIFAR-10 says nothing of."""
-    channels = input_shape[-1]
     return {} if channels == 3 else {"mean": (0.5,) * channels, "std": (0.25,) * channels}

@@ -16,6 +16,12 @@ _SET_THE_RATE = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRate
 
 def check_model(model: keras.Model, dataset: Dataset, recipe: Recipe) -> None:
     """Raises `ValueError` unless a model can be trained on a dataset by a recipe, written down, and built again."""
+    if not isinstance(dataset, Dataset):
+        raise ValueError(
+            "`dataset` must be a kzoo.Dataset (`kzoo.load_dataset`, `kzoo.Dataset.from_arrays`): a run records its "
+            "images and splits. A loader or generator of your own goes to Keras's `model.fit`. "
+            f"Received: {type(dataset).__name__}."
+        )
     if not isinstance(model, keras.Model) or not hasattr(model, "output_shape"):
         raise ValueError(
             "`model` must be a functional keras.Model, or a Sequential one with an Input: others cannot be built again "

@@ -143,8 +143,9 @@ class Run:
         """Returns how image files become what the run's model takes, as in its training."""
         source = self.config["data"]["source"] or {}
         options = {name: source[name] for name in ("resize", "background") if name in source}
-        height, width, channels = model.input_shape[1:]
-        return Decoding((height, width), channels=channels, **options)
+        *size, channels = model.input_shape[1:]
+        image_size = source.get("image_size") if None in size else size  # of a model of any size, as it was trained
+        return Decoding(image_size, channels=channels, **options)
 
     def check_classes(self, dataset: Dataset) -> None:
         """Raises `ValueError` unless a dataset has the classes that the run was trained on, in their order."""

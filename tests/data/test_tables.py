@@ -110,6 +110,22 @@ def test_parquet_holds_the_files_themselves(tmp_path, hub):
         np.testing.assert_array_equal(part.labels, (part.images[:, 0, 0, 0] // 10 - 1) % 2)
 
 
+def test_parquet_files_of_the_hub_are_split_by_their_names(tmp_path):
+    (tmp_path / "pets" / "data").mkdir(parents=True)
+    files = ("train-00000-of-00002", "train-00001-of-00002", "validation-00000-of-00001", "test-00000-of-00001")
+    for number, name in enumerate(files):
+        levels = LEVELS[3 * number : 3 * number + 3]
+        rows = {"image": [{"bytes": png(level), "path": "x.png"} for level in levels], "label": [0, 1, 0]}
+        pyarrow.parquet.write_table(pyarrow.table(rows), tmp_path / "pets" / "data" / f"{name}.parquet")
+    dataset = kzoo.load_dataset(tmp_path / "pets")
+    assert dataset.name == "pets"
+    assert [levels_of(part) for part in (dataset.train, dataset.validation, dataset.test)] == [
+        LEVELS[:6],
+        LEVELS[6:9],
+        LEVELS[9:],
+    ]
+
+
 def test_damaged_parquet_is_an_error(tmp_path):
     (tmp_path / "pets.parquet").write_bytes(b"PAR1")
     with pytest.raises(ValueError, match="must be a readable Parquet file"):

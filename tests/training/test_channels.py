@@ -33,3 +33,21 @@ def test_any_channels_are_trained_evaluated_and_predicted(photos, tmp_path, chan
     expected = keras.ops.convert_to_numpy(keras.ops.softmax(run.load_model().predict(dataset.test.images, verbose=0)))
     for one, probabilities in zip(found, expected, strict=True):
         assert sorted(one.probabilities) == pytest.approx(sorted(probabilities.tolist()), abs=1e-5)
+
+
+def test_a_model_of_any_size_is_that_of_each_size(photos, tmp_path):
+    model = kzoo.resnet(8, input_shape=(None, None, 3), classes=2)
+    assert model.input_shape == (None, None, None, 3)
+    for size in ((8, 16), (24, 10)):
+        fixed = kzoo.resnet(8, input_shape=(*size, 3), classes=2)
+        fixed.set_weights(model.get_weights())
+        images = np.random.RandomState(0).randint(0, 256, (3, *size, 3)).astype(np.uint8)
+        expected = fixed.predict(images, verbose=0)
+        np.testing.assert_allclose(model.predict(images, verbose=0), expected, rtol=1e-4, atol=1e-4)
+    dataset = kzoo.load_dataset(photos, image_size=(8, 16))
+    recipe = kzoo.recipe("default").override(epochs=1, patience=0, batch_size=8)
+    run = kzoo.fit(model, dataset, recipe, run_dir=tmp_path / "run", verbose=0)
+    assert kzoo.evaluate_saved(run.directory).loss == pytest.approx(run.metrics["test_loss"], rel=1e-4)
+    assert len(kzoo.predict_files(run, photos / dataset.test.names[0])) == 1
+    with pytest.raises(ValueError, match="`model` must map images .* of a known size"):
+        kzoo.export_model(run.load_model(), tmp_path / "out")
