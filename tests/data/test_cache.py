@@ -199,6 +199,7 @@ def test_without_a_place_to_keep_them_images_are_decoded_all_the_same(photos, mo
 
 KILLED = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which who runs the tests in the background has not
 from kzoo.data import images
 decode, count = images.Decoding.decode, 0
 def killed(self, data, name):

@@ -137,11 +137,26 @@ def test_interpreter_that_does_not_exist_is_told(model, tmp_path):
         kzoo.export_model(model, tmp_path, python="nowhere")
 
 
-@pytest.mark.parametrize("arguments", [{"include_top": False}, {"input_shape": (16, 16, 1)}])
-def test_model_that_is_no_classifier_of_colour_images_is_told(arguments, tmp_path):
+NO_CLASSIFIERS = ({"include_top": False}, {"input_shape": (16, 16, 2)}, {"input_shape": (None, 16, 3)})
+
+
+@pytest.mark.parametrize("arguments", NO_CLASSIFIERS)
+def test_model_that_is_no_classifier_of_images_is_told(arguments, tmp_path):
     model = kzoo.resnet(8, **arguments)
-    with pytest.raises(ValueError, match=re.escape("`model` must map images (batch, height, width, 3)")):
+    with pytest.raises(ValueError, match="`model` must map images .* of a known size"):
         kzoo.export_model(model, tmp_path)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="needs TensorFlow")
+@pytest.mark.parametrize("channels", [1, 4])
+def test_images_of_other_channels_are_exported(channels, tmp_path):
+    model = kzoo.resnet(8, input_shape=(8, 8, channels))
+    decoding = kzoo.Decoding((8, 8), "pad", channels, 0)
+    exported = kzoo.export_model(model, tmp_path, decoding=decoding)
+    card = json.loads((exported.directory / "card.json").read_text())
+    assert kzoo.Decoding(**card["decoding"]) == decoding
+    with pytest.raises(ValueError, match=f"takes, 8x8 pixels of {channels} channels. Received: Decoding"):
+        kzoo.export_model(model, tmp_path / "other", decoding=kzoo.Decoding((8, 9), channels=channels))
 
 
 def ending_in_softmax(kind):
