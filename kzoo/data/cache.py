@@ -115,6 +115,8 @@ def decoded(source: str, items: Sequence[Item], decoding: Decoding) -> Decoded:
     root = _usable_root()
     folder = root / key_of(items, decoding)
     with FileLock(root / f".{folder.name}.lock"):  # a second process waits for the first, and takes what it made
+        if folder.exists() and not folder.is_dir():
+            folder.unlink()
         if folder.is_dir():
             try:
                 cached = CachedExamples(folder)
@@ -181,9 +183,11 @@ def _fill(
                     continue
                 try:
                     image = decoding.decode(items[position].read(), items[position].name)
-                except (ValueError, OSError) as error:
+                except ValueError as error:
                     unreadable[position] = str(error)
                     continue
+                except OSError as error:  # of the disk, not of the image: may be mended, and is not kept
+                    raise OSError(error.errno, error.strerror or str(error), items[position].name) from error
                 if image.shape != shape:
                     other_sizes[position] = image.shape
                     continue
@@ -219,8 +223,10 @@ def _shape_of(source: str, items: Sequence[Item], decoding: Decoding) -> tuple[t
     for position, item in enumerate(items):
         try:
             height, width, channels = decoding.decode(item.read(), item.name).shape
-        except (ValueError, OSError) as error:
+        except ValueError as error:
             unreadable[position] = str(error)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror or str(error), item.name) from error
         else:
             return (height, width, channels), unreadable
     raise ValueError(f"{source} must have images that can be read. Received: {len(items)} files; {unreadable[0]}")

@@ -3,6 +3,7 @@
 import json
 import os
 import weakref
+import zipfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from kzoo.data.examples import Indices
 from kzoo.data.images import Images
 
 FORMAT = 1
+_DAMAGE = (EOFError, zipfile.BadZipFile, zlib.error)  # of `index.npz`
 
 
 class CachedExamples:
@@ -35,7 +37,7 @@ class CachedExamples:
             with np.load(folder / "index.npz", allow_pickle=False) as index:
                 self._checksums, self.sums, self.labels = index["crc32"], index["sums"], index["labels"]
             size = (folder / "pixels").stat().st_size
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
+        except (*_DAMAGE, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{str(folder)!r} must be a whole cache of images. Received: {error}") from error
         self._shape = (count, height, width, channels)
         whole = self._checksums.shape == (count,) and self.sums.shape == (count, channels, 2)

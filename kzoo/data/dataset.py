@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -107,19 +108,19 @@ class Dataset:
         Raises:
             ValueError: If images and labels are none, or do not go together.
         """
-        given = [(images, labels), *(part for part in (test, validation) if not isinstance(part, float | int))]
+        given = [(images, labels), *(part for part in (test, validation) if isinstance(part, tuple | list))]
         names = (
             tuple(class_names) if class_names is not None else _names_of(np.concatenate([_flat(y) for _, y in given]))
         )
         train = _split_of(images, labels, names)
-        if isinstance(test, float | int):
-            train, tested = carve_validation(train, test, split_seed, "test")
-        else:
+        if isinstance(test, tuple | list):
             tested = _split_of(*test, names)
-        if isinstance(validation, float | int):
-            train, held_out = carve_validation(train, validation, split_seed)
         else:
+            train, tested = carve_validation(train, test, split_seed, "test")
+        if isinstance(validation, tuple | list):
             held_out = _split_of(*validation, names)
+        else:
+            train, held_out = carve_validation(train, validation, split_seed)
         return cls(name, names, train, held_out, tested, flip)
 
     @property
@@ -189,12 +190,18 @@ class Dataset:
 def _flat(labels: Any) -> Any:
     """Returns labels as an array of shape `(n,)`."""
     array = np.asarray(labels)
+    if array.ndim == 0:
+        raise ValueError(f"`labels` must be one an image. Received: {labels!r}.")
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
 
 
 def _names_of(labels: Any) -> tuple[str, ...]:
     """Returns the names of classes that are known by their labels alone."""
     if labels.dtype.kind in "iu" and len(labels) and labels.min() >= 0:
+        if labels.max() >= max(1000, 10 * len(labels)):
+            raise ValueError(
+                f"`labels` must count the classes from 0. Received: {labels.max():,} among {len(labels):,}."
+            )
         return tuple(map(str, range(int(labels.max()) + 1)))
     return tuple(sorted(set(map(str, labels.tolist()))))
 
@@ -227,7 +234,7 @@ def carve_validation(split: Split, fraction: float, seed: int = 0, what: str = "
         ValueError: If `fraction` is not between 0 and 1, or no class has two items.
     """
     seed = arguments.integer(seed, "seed", least=0)
-    if not 0 < fraction < 1:
+    if not isinstance(fraction, Real) or not 0 < fraction < 1:
         raise ValueError(f"`fraction` must be between 0 and 1 (exclusive). Received: fraction={fraction}.")
     taken = np.zeros(len(split), bool)
     for label in np.unique(split.labels).tolist():

@@ -112,9 +112,12 @@ class Archive(Files):
         self._entries: dict[str, zipfile.ZipInfo] = {}
         folders = set[str]()
         for entry in self._archive.infolist():
-            name = entry.filename.replace("\\", "/").removeprefix("./")
-            if name.endswith("/"):
-                folders.add(name.rstrip("/"))
+            written = entry.filename.replace("\\", "/")
+            name = str(PurePosixPath(written))
+            if ".." in PurePosixPath(name).parts or name.startswith("/"):
+                raise ValueError(f"{str(path)!r} must have no names outside of it. Received: {entry.filename!r}.")
+            if written.endswith("/"):
+                folders.update({name} - {"."})
                 continue
             if name in self._entries:
                 raise ValueError(f"{str(path)!r} must have each file once. Received: {name!r} twice.")

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import importlib.metadata
 import io
 import math
 import struct
@@ -17,6 +18,16 @@ Images = npt.NDArray[np.uint8]
 
 LARGEST = 89_478_485  # pixels, from where on Pillow itself warns of files that expand to more than a machine has
 WHITE = 255
+# EXIF orientation to what makes the image upright (CIPA DC-008, section 4.6.4).
+_UPRIGHT = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 # Kinds of file that not every Pillow reads, by the brand in their header, with the package that does.
 _BRANDS = {
@@ -86,17 +97,15 @@ class Decoding:
 
     def pixels(self, image: Any) -> Images:
         """Returns the pixels of a Pillow image, as `decode` does of a file."""
-        from PIL import Image, ImageOps
+        from PIL import Image
 
         from kzoo.data.modes import eight_bits
 
         image.load()
-        image_format = image.format
-        # Where the orientation cannot be read: without it, as every viewer does.
-        with contextlib.suppress(SyntaxError, ValueError, TypeError, OSError, struct.error):
-            image = ImageOps.exif_transpose(image)
-        image.format = image_format
+        orientation = _orientation(image)
         image = eight_bits(image)
+        if orientation in _UPRIGHT:
+            image = image.transpose(Image.Transpose[_UPRIGHT[orientation]])
         if image.mode in ("LA", "RGBA") and self.channels != 4:
             image = image.convert("RGBA")
             behind = Image.new("RGBA", image.size, (self.background,) * 3 + (255,))
@@ -112,6 +121,8 @@ class Decoding:
         from PIL import Image
 
         box, (height, width), (top, left) = self.placement(image.size[::-1])
+        if image.height * width > LARGEST:
+            raise ValueError(f"an image less extreme than {image.width}x{image.height} is expected")
         bands = []
         for band in image.split():  # each by itself, so that opacity is a channel like the others
             narrow = _scaled(band, (width, band.height), (box[0][1], 0, box[1][1], band.height))
@@ -160,6 +171,14 @@ def _scaled(band: Any, size: tuple[int, int], box: tuple[float, float, float, fl
     return band if same else band.resize(size, Image.Resampling.BICUBIC, box)
 
 
+def _orientation(image: Any) -> int | None:
+    """Returns how the camera was held; where that cannot be read nothing, as every viewer does."""
+    with contextlib.suppress(SyntaxError, ValueError, TypeError, OSError, struct.error):
+        found: int | None = image.getexif().get(0x0112)
+        return found
+    return None
+
+
 def decode_image(data: bytes, name: str, image_size: arguments.ImageSize | None = None, **options: Any) -> Images:
     """Decodes one image file of any format and mode that Pillow reads.
 
@@ -185,6 +204,9 @@ def decoder_versions() -> dict[str, str]:
     from PIL import features
 
     parts = {name: features.version(name) or "none" for name in ("libjpeg_turbo", "webp", "avif", "libtiff")}
+    parts["pillow_heif"] = "none"
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        parts["pillow_heif"] = importlib.metadata.version("pillow-heif")
     return {"kzoo decoder": "2", "pillow": PIL.__version__, **parts}
 
 

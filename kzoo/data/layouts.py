@@ -1,6 +1,7 @@
 """Which split and class each file of a folder or archive belongs to, by where it lies."""
 
 import dataclasses
+import unicodedata
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
@@ -55,7 +56,8 @@ def _with_splits(files: Files, prefix: tuple[str, ...]) -> Layout:
         split = _split_of(name, prefix) if parts else None
         if split is None or (is_file and len(parts) == 1):
             if is_file:
-                elsewhere[parts[0] if len(parts) > 1 else "."] = elsewhere.get(parts[0], 0) + 1
+                place = parts[0] if len(parts) > 1 else "."
+                elsewhere[place] = elsewhere.get(place, 0) + 1
             continue
         if folder_of.setdefault(split, parts[0]) != parts[0]:
             raise ValueError(
@@ -64,7 +66,7 @@ def _with_splits(files: Files, prefix: tuple[str, ...]) -> Layout:
             )
         classes = tree.setdefault(split, {})
         if len(parts) == (3 if is_file else 2):
-            members = classes.setdefault(parts[1], [])
+            members = classes.setdefault(_class_name(parts[1]), [])
             members += [name] if is_file else []
         elif is_file or len(parts) > 2:
             raise ValueError(f"{files.where(name)!r} must not be there: files lie in `split/class/file`.")
@@ -79,7 +81,7 @@ def _without_splits(files: Files, prefix: tuple[str, ...]) -> Layout:
     classes: dict[str, list[str]] = {}
     for name in files.folders:
         if _is_below(name, prefix, 1):
-            classes.setdefault(PurePosixPath(name).parts[len(prefix)], [])
+            classes.setdefault(_class_name(PurePosixPath(name).parts[len(prefix)]), [])
     for name in files.names:
         parts = PurePosixPath(name).parts[len(prefix) :]
         if len(parts) != 2:
@@ -87,7 +89,7 @@ def _without_splits(files: Files, prefix: tuple[str, ...]) -> Layout:
                 f"{files.where(name)!r} must not be there: without the folders `train` and `test`, files lie in "
                 "`class/file`."
             )
-        classes[parts[0]].append(name)
+        classes[_class_name(parts[0])].append(name)
     if not classes:
         raise ValueError(
             f"{str(files.path)!r} must have a folder for each class, perhaps in the folders `train` and `test`. "
@@ -132,6 +134,11 @@ def _sorted_out(tree: dict[str, dict[str, list[str]]]) -> Layout:
 
 def _split_of(name: str, prefix: Sequence[str]) -> str | None:
     return SPLIT_NAMES.get(PurePosixPath(name).parts[len(prefix)].casefold())
+
+
+def _class_name(folder: str) -> str:
+    """Returns a folder's name with each accented letter as one sign: macOS and archives write them as two."""
+    return unicodedata.normalize("NFC", folder)
 
 
 def _is_below(name: str, prefix: tuple[str, ...], depth: int) -> bool:

@@ -21,7 +21,11 @@ def eight_bits(image: Any) -> Any:
         ValueError: If nothing says which number is white, or Pillow cannot convert the mode.
     """
     if image.mode.startswith("I;16"):
-        return _grey(np.asarray(image) >> 8)
+        values, clear = np.asarray(image), image.info.get("transparency")
+        grey = _grey(values >> 8)
+        if isinstance(clear, int):
+            grey.putalpha(_grey(255 * (values != clear)))
+        return grey
     if image.mode in _BY_VALUES:
         return _BY_VALUES[image.mode](image)
     if image.mode in ("LA", "RGBA"):

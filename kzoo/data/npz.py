@@ -30,14 +30,20 @@ def read_npz(path: Path, decoding: Decoding) -> Parts:
         ValueError: If the file is none, or arrays are missing or none of images with labels.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        archive = np.load(path, allow_pickle=False)
+        with archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{str(path)!r} must be a readable .npz file of arrays. Received: {error}.") from error
     found = {split: pair for split, names in _SPLITS.items() if (pair := _pair(arrays, names))}
     if not found:
         alone = next((pair for pair in _ALONE if set(pair) <= arrays.keys()), None)
         found = {"train": (arrays[alone[0]], arrays[alone[1]])} if alone else {}
+    splits = [name for names in _SPLITS.values() for name in names]
+    patterns = {pattern.format(name) for pair in _PAIRS for pattern in pair for name in splits}
+    taken = {id(array) for pair in found.values() for array in pair}
+    if lone := [name for name in arrays if name in patterns and id(arrays[name]) not in taken]:
+        raise ValueError(f"{str(path)!r} must have images and labels of each split. Received: {lone[0]} alone.")
     if "train" not in found:
         raise ValueError(
             f"{str(path)!r} must have arrays x_train and y_train, or images and labels. "

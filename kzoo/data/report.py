@@ -14,9 +14,10 @@ import numpy as np
 
 from kzoo.data.dataset import Dataset
 from kzoo.data.files import Files, opened
-from kzoo.data.images import opened_image, told
+from kzoo.data.images import Decoding, opened_image
 from kzoo.data.layouts import layout_of
 from kzoo.data.sources import load_dataset
+from kzoo.data.tables import is_table
 
 _SHOWN = 8  # examples of a class
 _CLASSES = 40  # of which examples are shown
@@ -39,7 +40,7 @@ def look_at(
         `survey` says.
     """
     path = Path(name_or_path).expanduser()
-    is_files = path.is_dir() and not (path / "dataset_info.json").is_file()
+    is_files = path.is_dir() and not (path / "dataset_info.json").is_file() and not is_table(path)
     seen = survey(path) if is_files or (path.is_file() and path.suffix.casefold() == ".zip") else None
     if seen is not None:
         options["skip_unreadable"] = True  # they are told here
@@ -102,14 +103,14 @@ def _look_at(
 ) -> None:
     try:
         data = files.read(name)
+        height, width, _ = Decoding().decode(data, name).shape
         with opened_image(data) as image:
-            image.load()
-            counts["sizes"][f"{image.height}x{image.width}"] += 1
+            counts["sizes"][f"{height}x{width}"] += 1
             counts["modes"][image.mode] += 1
             counts["formats"][str(image.format)] += 1
             counts["orientations"][int(image.getexif().get(0x0112, 1))] += 1
-    except Exception as error:  # which exceptions a decoder raises on broken data is nowhere specified
-        unreadable[name] = told(error)
+    except ValueError as error:
+        unreadable[name] = str(error)
         return
     same[hashlib.sha256(data).digest()].append((split, name))
 

@@ -137,9 +137,19 @@ def completed(parts: Parts, validation: float, test: float, seed: int) -> tuple[
 
 def _as_listed(parts: Parts, splits: Mapping[str, Sequence[str]]) -> tuple[Split, Split, Split]:
     """Returns train, validation and test split of the very files that are listed."""
+    for split in ("train", "validation", "test"):
+        names = splits.get(split) if isinstance(splits, Mapping) else None
+        if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
+            raise ValueError(
+                f"`splits` must list the names of files of train, validation and test. Received: {names!r}."
+            )
+    every = [name for split in ("train", "validation", "test") for name in splits[split]]
+    if len(set(every)) < len(every):
+        twice = next(name for name in every if every.count(name) > 1)
+        raise ValueError(f"`splits` must list each file once. Received: {twice!r} twice.")
     whole = parts.train.joined(part for part in (parts.validation, parts.test) if part is not None)
     position = {} if whole.names is None else {name: i for i, name in enumerate(whole.names)}
-    listed = {name for names in splits.values() for name in names}
+    listed = set(every)
     new = [name for name in position if name not in listed]
     if missing := sorted(listed - position.keys()):
         others = f"; {len(new):,} are new, the first is {new[0]!r}" if new else ""

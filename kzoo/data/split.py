@@ -105,9 +105,9 @@ class Split:
         """Returns copies of some images, uint8 of shape `(len(indices), height, width, channels)`.
 
         Args:
-            indices: Integers, positions in the split.
+            indices: Integers, positions in the split, or booleans, one an image.
         """
-        return self._examples.read(self._at(np.asarray(indices)))
+        return self._examples.read(self._at(indices))
 
     def chunks(self, size: int | None = None) -> Iterator[Images]:
         """Yields all images in their order, some at a time.
@@ -125,7 +125,7 @@ class Split:
 
     def take(self, indices: Indices) -> "Split":
         """Returns a split of the items at `indices`, in that order: another view of the same images."""
-        indices = np.asarray(indices)
+        indices = np.arange(len(self))[np.asarray(indices, None if len(indices) else np.intp)]
         weights, names = (None if values is None else values[indices] for values in (self.weights, self.names))
         return Split.of(self._examples, self.labels[indices], indices=self._at(indices), weights=weights, names=names)
 
@@ -141,8 +141,10 @@ class Split:
             self._examples,
             np.concatenate([part.labels for part in parts]),
             indices=np.concatenate([part._at(np.arange(len(part))) for part in parts]),
+            weights=None if self.weights is None else np.concatenate([part.weights for part in parts]),
             names=None if self.names is None else np.concatenate([part.names for part in parts]),
         )
 
-    def _at(self, indices: Indices) -> Indices:
+    def _at(self, indices: Any) -> Indices:
+        indices = np.arange(len(self))[np.asarray(indices, None if len(indices) else np.intp)]
         return indices if self._indices is None else self._indices[indices]

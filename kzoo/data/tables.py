@@ -4,6 +4,7 @@ import csv
 import functools
 import io
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,13 +49,13 @@ def read_table(path: Path, decoding: Decoding, *, skip_unreadable: bool = False)
     if not rows:
         raise ValueError(f"{str(path)!r} must have a row for each image. Received: none.")
     columns = _columns(path, rows[0])
-    labels = [_label(path, number, row[columns["label"]]) for number, row in enumerate(rows, start=1)]
+    labels = [_label(path, number, row.get(columns["label"])) for number, row in enumerate(rows, start=1)]
     class_names, label_of = _classes(path, labels, known)
     members = []
     for number, (row, label) in enumerate(zip(rows, labels, strict=True), start=1):
-        split = _split(path, number, row.get(columns.get("split", "")))
-        weight = _weight(path, number, row.get(columns.get("weight", "")))
-        members.append(_member(path, number, row[columns["image"]], split, label_of[label], weight))
+        split = _split(path, number, row.get(columns["split"])) if "split" in columns else "train"
+        weight = _weight(path, number, row.get(columns["weight"])) if "weight" in columns else 1.0
+        members.append(_member(path, number, row.get(columns["image"]), split, label_of[label], weight))
     names = [member.name for member in members]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -91,7 +92,11 @@ def _text(path: Path) -> list[dict[str, Any]]:
         text = path.read_text(encoding="utf-8-sig")
         head = text.partition("\n")[0]
         delimiter = max(",;\t", key=head.count)  # the comma, where there is none
-        return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        names = list(reader.fieldnames or ())
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"{str(path)!r} must have each column once. Received: {twice[0]!r} twice.")
+        return list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{str(path)!r} must be a table of text in UTF-8. Received: {error}.") from error
 
@@ -105,9 +110,11 @@ def _parquet(path: Path) -> tuple[list[dict[str, Any]], list[str] | None]:
         table = pyarrow.parquet.read_table(path)
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"{str(path)!r} must be a readable Parquet file. Received: {error}.") from error
-    about = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
-    features = about.get("info", {}).get("features", {})
-    names = next((features[name]["names"] for name in _COLUMNS["label"] if "names" in features.get(name, ())), None)
+    try:
+        features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
+        names = next(list(map(str, features[name]["names"])) for name in _COLUMNS["label"] if name in features)
+    except (LookupError, TypeError, ValueError, StopIteration):
+        names = None  # not from the hub, or its labels have no names
     return table.to_pylist(), names
 
 
@@ -142,7 +149,12 @@ def _classes(
     """Returns the names of the classes, and the label of each value in the table."""
     values = set(labels)
     numbers = {value: int(value) for value in values if isinstance(value, int) or value.isdecimal()}
-    if known is not None and len(numbers) == len(values) and all(0 <= n < len(known) for n in numbers.values()):
+    if known is not None and len(numbers) == len(values):
+        if unknown := [number for number in numbers.values() if not 0 <= number < len(known)]:
+            raise ValueError(
+                f"{str(path)!r} must have labels from 0 to {len(known) - 1}, of its {len(known)} classes. "
+                f"Received: {unknown[0]}."
+            )
         return tuple(known), dict(numbers)
     if len(numbers) == len(values):
         ordered: list[Any] = sorted(values, key=lambda value: numbers[value])
@@ -152,8 +164,6 @@ def _classes(
 
 
 def _split(path: Path, number: int, value: Any) -> str:
-    if value is None:
-        return "train"
     split = SPLIT_NAMES.get(str(value).strip().casefold())
     if split is None:
         raise ValueError(
@@ -179,12 +189,13 @@ def _member(path: Path, number: int, image: Any, split: str, label: int, weight:
     elif isinstance(image, Mapping):
         image = image.get("path")
     if isinstance(image, bytes):
-        where = f"{path} row {number}"
-        status = path.stat()
-        return Member(split, f"row {number}", where, label, (len(image), status.st_mtime_ns), lambda: image, weight)
+        stamp = (len(image), zlib.crc32(image))
+        return Member(split, f"row {number}", f"{path} row {number}", label, stamp, lambda: image, weight)
     if not isinstance(image, str) or not image.strip():
         raise ValueError(f"{str(path)!r}, row {number}: the image must be a path. Received: {image!r}.")
     folder = (path.parent if path.is_file() else path).resolve()
+    if "\0" in image or len(image) > 1000:
+        raise ValueError(f"{str(path)!r}, row {number}: the image must be a path. Received: {len(image)} characters.")
     file = (folder / image.strip().replace("\\", "/")).resolve()
     if not file.is_relative_to(folder):
         raise ValueError(f"{str(path)!r}, row {number}: the image must lie beside the table. Received: {image!r}.")

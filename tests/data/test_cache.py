@@ -150,7 +150,7 @@ def test_damage_is_told(photos, home):
         whole.read(np.arange(len(whole)))
 
 
-@pytest.mark.parametrize("damage", ["cut", "no manifest", "bad manifest", "no index"])
+@pytest.mark.parametrize("damage", ["cut", "no manifest", "bad manifest", "no index", "empty index", "a file"])
 def test_cache_that_is_not_whole_is_made_anew(photos, home, capsys, damage):
     kzoo.load_dataset(photos)
     (folder,) = (path for path in home.iterdir() if path.is_dir())
@@ -163,8 +163,13 @@ def test_cache_that_is_not_whole_is_made_anew(photos, home, capsys, damage):
             (folder / "manifest.json").write_text("[]")
         case "no index":
             (folder / "index.npz").write_bytes(b"PK")
+        case "empty index":
+            (folder / "index.npz").write_bytes(b"")
+        case "a file":
+            shutil.rmtree(folder)
+            folder.touch()
     assert len(images_of(kzoo.load_dataset(photos))) == 70
-    assert "must be a whole cache of images" in capsys.readouterr().err
+    assert ("must be a whole cache of images" in capsys.readouterr().err) == (damage != "a file")
 
 
 def test_all_unreadable_files_are_listed_or_skipped(photos):
@@ -182,6 +187,16 @@ def test_all_unreadable_files_are_listed_or_skipped(photos):
         with pytest.warns(UserWarning, match="5 of 72 files cannot be read and are left out"):
             dataset = kzoo.load_dataset(photos, skip_unreadable=True)
         assert len(images_of(dataset)) == 67
+
+
+def test_errors_of_the_disk_are_not_kept(photos, monkeypatch):
+    from kzoo.data.files import Folder
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "read", lambda self, name: exec("raise OSError(5, 'Input/output error')"))
+        with pytest.raises(OSError, match=r"Input/output error: '.*cat/00.png'"):
+            kzoo.load_dataset(photos)
+    assert len(images_of(kzoo.load_dataset(photos))) == 70
 
 
 def test_full_disk_is_foreseen(photos, home, monkeypatch):

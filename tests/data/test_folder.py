@@ -221,3 +221,27 @@ def test_names_do_not_matter(place, tree, encoded, name):
 def test_empty_name_is_an_error():
     with pytest.raises(ValueError, match="must be the name of a dataset or a path. Received: ''"):
         load_dataset("")
+
+
+@pytest.mark.parametrize("name", ["../x.png", "train/../../x.png", "/etc/x.png"])
+def test_zip_with_names_outside_of_it_is_an_error(tmp_path, tree, name):
+    with zipfile.ZipFile(tmp_path / "pets.zip", "w") as archive:
+        for entry, data in [*tree.items(), (name, b"")]:
+            archive.writestr(entry, data)
+    with pytest.raises(ValueError, match="must have no names outside of it"):
+        load_dataset(tmp_path / "pets.zip")
+
+
+def test_zip_with_an_entry_for_itself_is_read(tmp_path, tree):
+    with zipfile.ZipFile(tmp_path / "pets.zip", "w") as archive:
+        for entry, data in [("./", b""), *tree.items()]:
+            archive.writestr(entry, data)
+    assert len(load_dataset(tmp_path / "pets.zip").test) == 2
+
+
+def test_accents_are_one_sign_or_two(place, encoded):
+    files = {f"train/caf\u00e9/{i}.png": encoded(i) for i in range(3)}
+    files |= {f"train/cafe\u0301/{i}.png": encoded(i) for i in range(3, 6)} | {"test/cafe\u0301/0.png": encoded()}
+    dataset = load_dataset(place(files))
+    assert dataset.class_names == ("caf\u00e9",)
+    assert len(dataset.train) + len(dataset.validation) == 6

@@ -1,4 +1,5 @@
 import io
+import struct
 import sys
 
 import numpy as np
@@ -96,6 +97,24 @@ def test_exif_orientations_are_applied(orientation, file_format):
     options = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}.get(file_format, {})
     data = written(Image.fromarray(np.ascontiguousarray(stored)), file_format, exif=exif, **options)
     assert np.abs(decode_image(data, "photo").astype(int) - upright).max() <= 2
+
+
+def test_orientation_counts_whatever_else_is_odd():
+    width = struct.pack("<HHI4s", 0x0100, 2, 4, b"big")  # as text
+    exif = b"Exif\0\0II*\0\x08\0\0\0\2\0" + width + struct.pack("<HHIHHI", 0x0112, 3, 1, 6, 0, 0)
+    assert decode_image(written(Image.new("RGB", (5, 2)), "JPEG", exif=exif), "turned").shape == (5, 2, 3)
+
+
+def test_transparency_of_sixteen_bits_is_seen():
+    data = written(Image.fromarray(np.array([[0x1234, 0x4000]], np.uint16)), "PNG", transparency=0x1234)
+    assert decode_image(data, "deep")[0, :, 0].tolist() == [255, 0x40]
+
+
+def test_images_too_thin_to_be_resized_are_refused(monkeypatch):
+    data = written(Image.new("L", (1, 5000)))
+    monkeypatch.setattr("kzoo.data.images.LARGEST", 100_000)
+    with pytest.raises(ValueError, match="an image less extreme than 1x5000 is expected"):
+        decode_image(data, "thin", 224)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")

@@ -200,3 +200,64 @@ def test_balanced_training_is_recorded(tmp_path, folder):
     run = kzoo.fit(model, dataset, recipe, run_dir=tmp_path / "run", verbose=0)
     assert run.config["data"]["source"]["balance"] is True
     np.testing.assert_allclose(run.load_dataset().train.weights, dataset.train.weights)
+
+
+def test_changed_files_within_parquet_are_seen(tmp_path):
+    for shift in (0, 5):
+        for number, split in enumerate(("train", "test")):
+            levels = LEVELS[6 * number : 6 * number + 6]
+            rows = {"image": [{"bytes": png(level + shift)} for level in levels], "label": [0, 1] * 3}
+            pyarrow.parquet.write_table(pyarrow.table(rows), tmp_path / f"{split}-0.parquet")
+        assert levels_of(kzoo.load_dataset(tmp_path).test) == [level + shift for level in LEVELS[6:]]
+
+
+def test_labels_beyond_the_names_are_an_error(tmp_path):
+    content = pyarrow.table({"image": [{"bytes": png(9)}] * 2, "label": [0, -1]})
+    features = {"label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}
+    content = content.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    pyarrow.parquet.write_table(content, tmp_path / "x.parquet")
+    with pytest.raises(ValueError, match="labels from 0 to 1, of its 2 classes. Received: -1"):
+        kzoo.load_dataset(tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize("about", ["[]", "{", '{"info": []}', '{"info": {"features": {"label": {}}}}'])
+def test_metadata_of_others_are_no_matter(tmp_path, about):
+    content = pyarrow.table({"image": [{"bytes": png(level)} for level in LEVELS], "label": [0, 1] * 6})
+    pyarrow.parquet.write_table(content.replace_schema_metadata({"huggingface": about}), tmp_path / "x.parquet")
+    assert kzoo.load_dataset(tmp_path / "x.parquet").class_names == ("0", "1")
+
+
+def test_column_twice_is_an_error(folder):
+    with pytest.raises(ValueError, match="must have each column once. Received: 'label' twice"):
+        kzoo.load_dataset(table(folder, [("path", "label", "label"), ("images/10.png", "a", "b")]))
+
+
+def test_weights_stay_with_the_splits_of_a_run(folder):
+    rows = [(f"images/{level}.png", "ab"[i % 2], level / 10) for i, level in enumerate(LEVELS)]
+    dataset = kzoo.load_dataset(table(folder, [("path", "label", "weight"), *rows]))
+    again = kzoo.load_dataset(folder / "table.csv", splits=dataset.file_names)
+    np.testing.assert_array_equal(again.train.weights, dataset.train.weights)
+
+
+@pytest.mark.parametrize("damage", [None, {}, {"train": "a"}, {"train": ["a"], "validation": [1], "test": ["b"]}, [1]])
+def test_splits_that_are_none_are_an_error(folder, damage):
+    rows = [(f"images/{level}.png", "ab"[i % 2]) for i, level in enumerate(LEVELS)]
+    path = table(folder, [("path", "label"), *rows])
+    if damage is None:
+        whole = kzoo.load_dataset(path).file_names
+        damage = {**whole, "test": whole["test"] + whole["train"][:1]}
+    with pytest.raises(ValueError, match="`splits` must list (the names of files|each file once)"):
+        kzoo.load_dataset(path, splits=damage)
+
+
+def test_npz_with_images_and_no_labels_of_a_split_is_an_error(tmp_path):
+    np.savez(tmp_path / "x.npz", x_train=GREYS, y_train=np.arange(12) % 2, x_test=GREYS)
+    with pytest.raises(ValueError, match="must have images and labels of each split. Received: x_test alone"):
+        kzoo.load_dataset(tmp_path / "x.npz")
+
+
+def test_splits_take_booleans_and_nothing():
+    split = kzoo.Split(GREYS[..., None], [0, 1] * 6)
+    assert split.take(split.labels == 1).labels.tolist() == [1] * 6
+    assert split.read([]).shape == (0, 3, 4, 1)
+    np.testing.assert_array_equal(split.read([-1]), split.images[-1:])
