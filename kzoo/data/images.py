@@ -203,7 +203,8 @@ def decoder_versions() -> dict[str, str]:
     import PIL
     from PIL import features
 
-    parts = {name: features.version(name) or "none" for name in ("libjpeg_turbo", "webp", "avif", "libtiff")}
+    there = {name for name in features.get_supported() if name in ("jpg", "webp", "avif", "libtiff", "libjpeg_turbo")}
+    parts = {name: features.version(name) or "unknown" for name in sorted(there)}
     parts["pillow_heif"] = "none"
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         parts["pillow_heif"] = importlib.metadata.version("pillow-heif")
