@@ -34,7 +34,7 @@ class Split:
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3, 4):
             received = arguments.described(images)
             raise ValueError(
-                f"`images` must be uint8 of shape (n, height, width, channels), with 1, 3 or 4 channels. "
+                "`images` must be uint8 of shape (n, height, width, channels), with 1, 3 or 4 channels. "
                 f"Received: {received}."
             )
         if images.size == 0:
@@ -107,7 +107,7 @@ class Split:
         Args:
             indices: Integers, positions in the split, or booleans, one an image.
         """
-        return self._examples.read(self._at(indices))
+        return self._examples.read(self._at(self._positions(indices)))
 
     def chunks(self, size: int | None = None) -> Iterator[Images]:
         """Yields all images in their order, some at a time.
@@ -125,7 +125,7 @@ class Split:
 
     def take(self, indices: Indices) -> "Split":
         """Returns a split of the items at `indices`, in that order: another view of the same images."""
-        indices = np.arange(len(self))[np.asarray(indices, None if len(indices) else np.intp)]
+        indices = self._positions(indices)
         weights, names = (None if values is None else values[indices] for values in (self.weights, self.names))
         return Split.of(self._examples, self.labels[indices], indices=self._at(indices), weights=weights, names=names)
 
@@ -145,6 +145,10 @@ class Split:
             names=None if self.names is None else np.concatenate([part.names for part in parts]),
         )
 
-    def _at(self, indices: Any) -> Indices:
-        indices = np.arange(len(self))[np.asarray(indices, None if len(indices) else np.intp)]
+    def _positions(self, indices: Any) -> Indices:
+        """Returns positions in the split as integers from 0, whatever NumPy takes for them."""
+        return np.arange(len(self))[np.asarray(indices, None if len(indices) else np.intp)]
+
+    def _at(self, indices: Indices) -> Indices:
+        """Returns where in the examples the items at these positions are."""
         return indices if self._indices is None else self._indices[indices]

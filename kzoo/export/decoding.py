@@ -12,8 +12,9 @@ def decoded(image_bytes: Any, decoding: Decoding) -> Any:
     """Decodes JPEG and PNG files to Pillow's pixels, upright, on the background, resized.
 
     Pillow decodes JPEG with libjpeg's accurate integer transform, and `kzoo.Decoding` resizes the width, then the
-    height, each by sums of integers. So does this, to the bit. What is left to differ: CMYK, transparency of PNG
-    files of other than 8 bits that have no palette, and orientations that something else than EXIF states.
+    height, each by sums of integers. So does this, to the bit but for few pixels of cropped images, which differ by
+    one level. What else is left to differ: CMYK, transparency of PNG files of other than 8 bits that have no palette,
+    and orientations that something else than EXIF states.
 
     Args:
         image_bytes: String tensor of shape `(batch,)`.
