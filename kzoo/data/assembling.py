@@ -35,6 +35,11 @@ class Member(NamedTuple):
     read: Callable[[], bytes]
     weight: float = 1.0
 
+    @property
+    def item(self) -> Item:
+        """What the cache decodes."""
+        return Item(self.where, self.stamp, self.read)
+
 
 def assembled(
     where: str,
@@ -60,9 +65,8 @@ def assembled(
     Raises:
         ValueError: If files cannot be read, none of a split can, or sizes differ.
     """
-    items = [Item(member.where, member.stamp, member.read) for member in members]
-    examples, unreadable, _ = decoded(where, items, decoding)
-    tell_of_unreadable(where, len(items), unreadable, skip_unreadable)
+    examples, unreadable, _ = decoded(where, [member.item for member in members], decoding)
+    tell_of_unreadable(where, len(members), unreadable, skip_unreadable)
     weighted = any(member.weight != 1 for member in members)
     parts = {}
     for split in dict.fromkeys(member.split for member in members):

@@ -14,6 +14,8 @@ from kzoo.streams import check_seed, stream
 
 Batch = tuple[npt.NDArray[Any], ...]
 
+_THREADS = min(4, os.cpu_count() or 1)  # that prepare batches, and how many are prepared ahead
+
 
 class Batches(keras.utils.PyDataset):
     """Serves a split in batches, each a pure function of `(seed, epoch, index)`.
@@ -22,7 +24,7 @@ class Batches(keras.utils.PyDataset):
     The first `fit` begins at epoch 0, and each epoch that Keras takes whole moves on to the next, also from one `fit`
     to another; evaluations count like epochs. An epoch that was interrupted is served again from where it began. `fit`
     does not tell its `initial_epoch`: say `start_at(initial_epoch)` before. Pass `shuffle=False` to `fit`; the order is
-    drawn here. While a batch is in use, the next is prepared in a thread (unless they are single images).
+    drawn here. While a batch is in use, threads prepare the next ones (unless they are single images).
 
     Args:
         split: `Split` to serve.
@@ -74,7 +76,7 @@ class Batches(keras.utils.PyDataset):
         self._cached_order: tuple[int, npt.NDArray[np.intp]] | None = None
         self._process = os.getpid()
         self._helper: ThreadPoolExecutor | None = None
-        self._ahead: tuple[tuple[object, ...], Future[Batch]] | None = None
+        self._ahead: dict[tuple[object, ...], Future[Batch]] = {}
 
     @property
     def batches_per_epoch(self) -> int:
@@ -165,27 +167,32 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> Batch:
         if index < 0:
             raise IndexError(f"`index` must be 0 or larger. Received: index={index}.")
-        if self._process != os.getpid():  # a fork has no copy of the thread
-            self._process, self._helper, self._ahead = os.getpid(), None, None
+        if self._process != os.getpid():  # a fork has no copy of the threads
+            self._process, self._helper, self._ahead = os.getpid(), None, {}
         epoch, index = self.epoch, self.first_batch + index
-        ahead, self._ahead = self._ahead, None
-        wanted = self._identity(epoch, index)
-        batch = ahead[1].result() if ahead and ahead[0] == wanted else self.batch(epoch, index)
+        ahead, self._ahead = self._ahead, {}
+        prepared = ahead.pop(self._identity(epoch, index), None)
+        batch = prepared.result() if prepared else self.batch(epoch, index)
         self._times_measured = 0
         self._served.add(index)
         if index + 1 == self.batches_per_epoch:
             self._end_helper()
         elif self.batch_size > 1:  # one takes less than to hand it over
-            self._helper = self._helper or ThreadPoolExecutor(max_workers=1, thread_name_prefix="kzoo-batches")
-            following = self._helper.submit(self.batch, epoch, index + 1)
-            self._ahead = (self._identity(epoch, index + 1), following)
+            self._prepare(epoch, range(index + 1, min(index + 1 + _THREADS, self.batches_per_epoch)), ahead)
         return batch
 
+    def _prepare(self, epoch: int, indices: range, ahead: dict[tuple[object, ...], Future[Batch]]) -> None:
+        """Has threads prepare batches, but those that are prepared already."""
+        self._helper = self._helper or ThreadPoolExecutor(_THREADS, thread_name_prefix="kzoo-batches")
+        for index in indices:
+            wanted = self._identity(epoch, index)
+            self._ahead[wanted] = ahead.get(wanted) or self._helper.submit(self.batch, epoch, index)
+
     def _end_helper(self) -> None:
-        """Ends the thread that prepares batches: something may keep these long after their last epoch."""
+        """Ends the threads that prepare batches: something may keep these long after their last epoch."""
         if self._helper is not None:
-            self._helper.shutdown(wait=False)
-            self._helper = None
+            self._helper.shutdown(wait=False, cancel_futures=True)
+            self._helper, self._ahead = None, {}
 
     def _identity(self, epoch: int, index: int) -> tuple[object, ...]:
         """Returns all that decides what is in a batch."""
@@ -193,7 +200,7 @@ class Batches(keras.utils.PyDataset):
         return (epoch, index, id(self.split), *settings)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_helper": None, "_ahead": None}
+        return {**self.__dict__, "_helper": None, "_ahead": {}}
 
     def _order(self, epoch: int) -> npt.NDArray[np.intp]:
         # One assignment of one tuple: TensorFlow reads from a thread of its own while the epoch moves on.

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from kzoo.data.assembling import Member, assembled
 from kzoo.data.dataset import Parts
-from kzoo.data.files import opened
+from kzoo.data.files import Files, opened
 from kzoo.data.images import Decoding
-from kzoo.data.layouts import layout_of
+from kzoo.data.layouts import Layout, layout_of
 
 
 def read_image_folder(path: str | os.PathLike[str], decoding: Decoding, *, skip_unreadable: bool = False) -> Parts:
@@ -31,10 +31,15 @@ def read_image_folder(path: str | os.PathLike[str], decoding: Decoding, *, skip_
     path = Path(path)
     with opened(path) as files:
         layout = layout_of(files)
-        members = [
-            Member(split, name, files.where(name), label, files.stamp(name), functools.partial(files.read, name))
-            for split, found in layout.splits.items()
-            for name, label in found
-        ]
+        members = members_of(files, layout)
         name = path.stem if path.is_file() else path.name
         return assembled(str(path), name, layout.class_names, members, decoding, skip_unreadable)
+
+
+def members_of(files: Files, layout: Layout) -> list[Member]:
+    """Returns the image files of a folder or archive, a split after the other."""
+    return [
+        Member(split, name, files.where(name), label, files.stamp(name), functools.partial(files.read, name))
+        for split, found in layout.splits.items()
+        for name, label in found
+    ]

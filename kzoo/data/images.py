@@ -28,6 +28,7 @@ _UPRIGHT = {
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
+SIDEWAYS = (5, 6, 7, 8)  # where width and height change places
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 # Kinds of file that not every Pillow reads, by the brand in their header, with the package that does.
 _BRANDS = {
@@ -102,7 +103,7 @@ class Decoding:
         from kzoo.data.modes import eight_bits
 
         image.load()
-        orientation = _orientation(image)
+        orientation = orientation_of(image)
         image = eight_bits(image)
         if orientation in _UPRIGHT:
             image = image.transpose(Image.Transpose[_UPRIGHT[orientation]])
@@ -171,7 +172,7 @@ def _scaled(band: Any, size: tuple[int, int], box: tuple[float, float, float, fl
     return band if same else band.resize(size, Image.Resampling.BICUBIC, box)
 
 
-def _orientation(image: Any) -> int | None:
+def orientation_of(image: Any) -> int | None:
     """Returns how the camera was held; where that cannot be read nothing, as every viewer does."""
     with contextlib.suppress(SyntaxError, ValueError, TypeError, OSError, struct.error):
         found: int | None = image.getexif().get(0x0112)

@@ -2,19 +2,25 @@
 
 import base64
 import collections
-import hashlib
+import dataclasses
 import html
 import io
+import os
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from kzoo.data.assembling import Member
+from kzoo.data.cache import decoded
 from kzoo.data.dataset import Dataset
-from kzoo.data.files import Files, opened
-from kzoo.data.images import Decoding, opened_image
+from kzoo.data.files import opened
+from kzoo.data.folder import members_of
+from kzoo.data.images import SIDEWAYS, Decoding, opened_image, orientation_of
 from kzoo.data.layouts import layout_of
 from kzoo.data.sources import load_dataset
 from kzoo.data.tables import is_table
@@ -41,11 +47,11 @@ def look_at(
     """
     path = Path(name_or_path).expanduser()
     is_files = path.is_dir() and not (path / "dataset_info.json").is_file() and not is_table(path)
-    seen = survey(path) if is_files or (path.is_file() and path.suffix.casefold() == ".zip") else None
-    if seen is not None:
-        options["skip_unreadable"] = True  # they are told here
-        if options.get("image_size") is None and len(seen["sizes"]) > 1:
-            options |= {"image_size": _SIDE, "resize": "crop"}
+    seen = None
+    if is_files or (path.is_file() and path.suffix.casefold() == ".zip"):
+        names = [field.name for field in dataclasses.fields(Decoding)]
+        seen, decoding = survey(path, Decoding(**{name: options[name] for name in names if name in options}))
+        options |= {**dataclasses.asdict(decoding), "skip_unreadable": True}  # those are told here
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*cannot be read and are left out")
         dataset = load(name_or_path, **options)
@@ -54,65 +60,90 @@ def look_at(
     return {**dataset.summary(), **(seen or {})}
 
 
-def survey(path: Path) -> dict[str, Any]:
-    """Looks at every file of a folder or zip.
+def survey(path: Path, decoding: Decoding | None = None) -> tuple[dict[str, Any], Decoding]:
+    """Looks at every file of a folder or zip, and decodes those that are not in the cache.
 
     Args:
         path: Path of the folder or .zip file.
+        decoding: The `Decoding`. Defaults to `None`, for each image's own size, in color.
 
     Returns:
         Dictionary: `files`, `ignored` (what was left out, by reason), `classes` (split to class to count), `sizes`,
-        `modes` and `orientations` (value to count), `unreadable` (name to reason), `duplicates` (lists of names of the
-        same content), and `leaked`, those of them that are both in train and in another split.
+        `modes`, `formats` and `orientations` (value to count), `unreadable` (name to reason), `duplicates` (lists of
+        names of the same content), and `leaked`, those of them that are both in train and in another split; and the
+        `Decoding` that they were looked at with: images of different sizes at 64x64 pixels, cropped.
 
     Raises:
-        ValueError: If the layout is none that `load_dataset` knows.
+        ValueError: If the layout is none that `load_dataset` knows, or no file is an image.
     """
-    counts: dict[str, collections.Counter[Any]] = {
-        name: collections.Counter() for name in ("sizes", "modes", "formats", "orientations")
-    }
-    unreadable, same = dict[str, str](), collections.defaultdict[bytes, list[tuple[str, str]]](list)
+    decoding = decoding or Decoding()
     with opened(path) as files:
         layout = layout_of(files)
-        for split, members in layout.splits.items():
-            for name, _ in members:
-                _look_at(files, split, name, counts, unreadable, same)
-        ignored, total = dict(files.ignored), sum(map(len, layout.splits.values()))
-    doubles = [found for found in same.values() if len(found) > 1]
+        members = members_of(files, layout)
+        glances = _glances(members)
+        found = [glance for glance in glances if glance is not None]
+        sizes = collections.Counter(glance.size for glance in found)
+        if decoding.image_size is None and len(sizes) > 1:
+            decoding = dataclasses.replace(decoding, image_size=(_SIDE, _SIDE), resize="crop")
+        unreadable = decoded(str(path), [member.item for member in members], decoding).unreadable
+    same = collections.defaultdict[bytes, list[Member]](list)
+    for position, (member, glance) in enumerate(zip(members, glances, strict=True)):
+        if glance is not None and position not in unreadable:
+            same[glance.digest].append(member)
+    doubles = [copies for copies in same.values() if len(copies) > 1]
+    leaked = [copies for copies in doubles if len({member.split for member in copies}) > 1]
+    counts: dict[str, collections.Counter[Any]] = {
+        "sizes": sizes,
+        "modes": collections.Counter(glance.mode for glance in found),
+        "formats": collections.Counter(glance.format for glance in found),
+        "orientations": collections.Counter(glance.orientation for glance in found),
+    }
     return {
-        "files": total,
-        "ignored": ignored,
+        "files": len(members),
+        "ignored": dict(files.ignored),
         "classes": {
-            split: dict(collections.Counter(layout.class_names[label] for _, label in members))
-            for split, members in layout.splits.items()
+            split: dict(collections.Counter(layout.class_names[label] for _, label in listed))
+            for split, listed in layout.splits.items()
         },
         **{name: dict(counter.most_common()) for name, counter in counts.items()},
-        "unreadable": unreadable,
-        "duplicates": [[name for _, name in found] for found in doubles],
-        "leaked": [[name for _, name in found] for found in doubles if len({split for split, _ in found}) > 1],
-    }
+        "unreadable": {members[position].name: unreadable[position] for position in sorted(unreadable)},
+        "duplicates": [[member.name for member in copies] for copies in doubles],
+        "leaked": [[member.name for member in copies] for copies in leaked],
+    }, decoding
 
 
-def _look_at(
-    files: Files,
-    split: str,
-    name: str,
-    counts: dict[str, collections.Counter[Any]],
-    unreadable: dict[str, str],
-    same: dict[bytes, list[tuple[str, str]]],
-) -> None:
+class _Glance(NamedTuple):
+    """What a file's header says, and what its content is known by."""
+
+    size: str
+    mode: str
+    format: str
+    orientation: int
+    digest: bytes
+
+
+def _glances(members: Sequence[Member]) -> list[_Glance | None]:
+    """Returns what can be seen of files without decoding them, `None` where they are no images; by all cores."""
+    from tqdm import tqdm
+
+    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="kzoo-looking") as pool:
+        looked = pool.map(_glance, members, chunksize=64)
+        return list(tqdm(looked, total=len(members), desc="looking", unit=" files", disable=None, delay=1))
+
+
+def _glance(member: Member) -> _Glance | None:
     try:
-        data = files.read(name)
-        height, width, _ = Decoding().decode(data, name).shape
+        data = member.read()
         with opened_image(data) as image:
-            counts["sizes"][f"{height}x{width}"] += 1
-            counts["modes"][image.mode] += 1
-            counts["formats"][str(image.format)] += 1
-            counts["orientations"][int(image.getexif().get(0x0112, 1))] += 1
-    except ValueError as error:
-        unreadable[name] = str(error)
-        return
-    same[hashlib.sha256(data).digest()].append((split, name))
+            orientation = orientation_of(image) or 1
+            width, height = image.size
+            if image.format == "TIFF":  # Pillow has turned the size already, or not, by its version
+                width, height = image.tag_v2[256], image.tag_v2[257]
+            if orientation in SIDEWAYS:
+                width, height = height, width
+            return _Glance(f"{height}x{width}", image.mode, str(image.format), orientation, sha256(data).digest())
+    except Exception:  # which exceptions a decoder raises on broken data is nowhere specified; decoding tells
+        return None
 
 
 def write_report(path: Path, dataset: Dataset, seen: dict[str, Any] | None) -> None:

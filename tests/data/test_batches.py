@@ -3,6 +3,8 @@ import copy
 import hashlib
 import os
 import pickle
+import threading
+from concurrent.futures import wait
 
 import keras
 import numpy as np
@@ -170,12 +172,26 @@ def test_batch_prepared_ahead_is_not_another_epochs(batches):
             np.testing.assert_array_equal(prepared, asked)
 
 
-def test_next_batch_is_prepared_while_one_is_in_use(batches, monkeypatch):
+def test_next_batches_are_prepared_while_one_is_in_use(batches, monkeypatch):
     batches[0]
-    batches._ahead[1].result()
+    wait(batches._ahead.values())
     monkeypatch.setattr(batches, "batch", lambda epoch, index: pytest.fail(f"batch {index} was not prepared"))
     batches._helper.submit = lambda *arguments: None
     assert len(batches[1]) == 2
+
+
+def test_batches_are_prepared_by_several_threads_at_once(batches, monkeypatch):
+    monkeypatch.setattr("kzoo.data.batches._THREADS", 2)
+    both, batch = threading.Barrier(2, timeout=10), batches.batch
+
+    def together(epoch, index):
+        if index in (1, 2):
+            both.wait()  # breaks unless another thread is here, too
+        return batch(epoch, index)
+
+    monkeypatch.setattr(batches, "batch", together)
+    for index in range(3):
+        assert levels(batches[index]) == levels(batch(0, index))
 
 
 @pytest.mark.parametrize(
@@ -210,13 +226,15 @@ def test_batches_in_use_work_in_a_fork(batches):
 @pytest.mark.parametrize("last", [False, True])
 def test_no_thread_is_left_after_an_epoch(batches, last):
     batches[0]
-    (thread,) = batches._helper._threads
+    threads = list(batches._helper._threads)
+    assert threads
     if last:
         batches[len(batches) - 1]
     else:
         batches.on_epoch_end()  # as Keras does when it starts anew after an interruption
-    thread.join(timeout=10)
-    assert not thread.is_alive()
+    for thread in threads:
+        thread.join(timeout=10)
+        assert not thread.is_alive()
     assert levels(batches[1]) == levels(batches.batch(0, 1))
 
 

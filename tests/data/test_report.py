@@ -24,7 +24,8 @@ def photos(tmp_path):
 
 
 def test_files_are_counted(photos):
-    seen = survey(photos)
+    seen, decoding = survey(photos)
+    assert decoding == kzoo.Decoding()
     assert seen["files"] == 14
     assert seen["classes"] == {"train": {"<dog>": 5, "cat": 5}, "test": {"<dog>": 2, "cat": 2}}
     assert (seen["sizes"], seen["modes"], seen["formats"], seen["orientations"]) == (
@@ -50,6 +51,28 @@ def test_doubles_and_what_cannot_be_read_are_told(photos):
     assert seen["leaked"] == [["train/cat/2.png", "test/cat/leaked.png"]]
     assert list(seen["unreadable"]) == ["train/cat/broken.png"]
     assert "BytesIO" not in seen["unreadable"]["train/cat/broken.png"]
+
+
+@pytest.mark.parametrize(("suffix", "sideways"), [(s, o) for s in ("jpg", "png", "webp", "tiff") for o in (3, 6)])
+def test_sizes_are_those_of_upright_images(photos, suffix, sideways):
+    image = Image.new("RGB", (30, 20))
+    exif = image.getexif()
+    exif[0x0112] = sideways
+    image.save(photos / "train" / "cat" / f"turned.{suffix}", exif=exif)
+    seen = look_at(str(photos))
+    assert seen["sizes"] == {"8x8": 14, {3: "20x30", 6: "30x20"}[sideways]: 1}
+    assert seen["orientations"] == {1: 14, sideways: 1}
+
+
+def test_files_are_decoded_once(photos, monkeypatch):
+    decoded = []
+    decode = kzoo.Decoding.decode
+    monkeypatch.setattr(kzoo.Decoding, "decode", lambda self, *rest: decoded.append(1) or decode(self, *rest))
+    look_at(str(photos))
+    assert 0 < len(decoded) <= 15  # the first tells the size
+    decoded.clear()
+    look_at(str(photos))
+    assert not decoded
 
 
 def test_images_of_different_sizes_are_looked_at_all_the_same(photos):
