@@ -193,7 +193,7 @@ def _fill(
                     continue
                 image = np.ascontiguousarray(image)
                 os.pwrite(file.fileno(), image.data, position * size)
-                checksums[position], sums[position] = zlib.crc32(image.data), sums_of(image[None])[0]
+                checksums[position], sums[position] = zlib.crc32(image.data), sums_of(image)
             return len(positions)
 
         with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="kzoo-decoding") as pool:
