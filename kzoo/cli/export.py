@@ -33,7 +33,7 @@ def export(
 ) -> None:
     """Export a model for servers and other runtimes, and verify it there."""
     load = kzoo.Run(source).load_dataset if source.is_dir() else kzoo.load_dataset
-    dataset = load(data, data_dir=data_dir) if data else None
+    dataset = load(data, data_dir=data_dir, cache=False) if data else None
     options = {"format": format_name, "name": name, "version": version, "fold": fold, "python": python}
     exported = kzoo.export_saved(source, out, model=model, dataset=dataset, **options)
     difference = f"largest difference {exported.largest_difference:.3g}, largest logit {exported.largest_logit:.4g}"

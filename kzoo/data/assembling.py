@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kzoo.data.cache import Item, decoded
+from kzoo.data.cache import decoded
 from kzoo.data.dataset import Parts
 from kzoo.data.images import Decoding
+from kzoo.data.items import Item
 from kzoo.data.split import Split
 
 _NAMED = 20  # unreadable files that an error lists
@@ -48,6 +49,7 @@ def assembled(
     members: Sequence[Member],
     decoding: Decoding,
     skip_unreadable: bool,
+    cache: bool,
 ) -> Parts:
     """Decodes files, or takes their images from the cache.
 
@@ -58,6 +60,7 @@ def assembled(
         members: The files.
         decoding: The `Decoding`.
         skip_unreadable: Boolean, whether to leave out files that are no images, with a warning.
+        cache: Boolean, whether to decode all files into the cache at once.
 
     Returns:
         `Parts`, with the splits that members have.
@@ -65,7 +68,7 @@ def assembled(
     Raises:
         ValueError: If files cannot be read, none of a split can, or sizes differ.
     """
-    examples, unreadable, _ = decoded(where, [member.item for member in members], decoding)
+    examples, unreadable, _ = decoded(where, [member.item for member in members], decoding, cache)
     tell_of_unreadable(where, len(members), unreadable, skip_unreadable)
     weighted = any(member.weight != 1 for member in members)
     parts = {}

@@ -18,7 +18,7 @@ import shutil
 import sys
 import tempfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,27 +29,11 @@ import numpy.typing as npt
 from kzoo.data.cached import FORMAT, CachedExamples
 from kzoo.data.examples import ArrayExamples, Examples, sums_of
 from kzoo.data.images import Decoding, decoder_versions
+from kzoo.data.items import FileExamples, Item, first_shape, other_size
 
 IN_MEMORY = 1 << 28  # bytes of pixels up to which a cache is read into memory as a whole
 _SPARE = 1 << 26  # bytes that a disk must have left
 _AT_ONCE = 64  # files that a thread takes on
-
-
-@dataclasses.dataclass
-class Item:
-    """An image file to decode.
-
-    Args:
-        name: String, what to call it in messages.
-        stamp: Two integers that change with the content, for example its size and time.
-        read: Returns its bytes, from any thread.
-        label: Integer, its label, where that is known only when it has been read. Defaults to `-1`.
-    """
-
-    name: str
-    stamp: tuple[int, int]
-    read: Callable[[], bytes]
-    label: int = -1
 
 
 class Decoded(NamedTuple):
@@ -95,13 +79,15 @@ def key_of(items: Sequence[Item], decoding: Decoding) -> str:
     return digest.hexdigest()[:32]
 
 
-def decoded(source: str, items: Sequence[Item], decoding: Decoding) -> Decoded:
+def decoded(source: str, items: Sequence[Item], decoding: Decoding, cache: bool = True) -> Decoded:
     """Returns the images of some files, from the cache if they were decoded before.
 
     Args:
         source: What to call the files as a whole.
         items: An `Item` a file, one or more.
         decoding: The `Decoding`.
+        cache: Boolean, whether to decode all of them into the cache, if they are not there. Without it, nobody knows
+            yet which cannot be read. Defaults to `True`.
 
     Returns:
         `Decoded`.
@@ -114,6 +100,9 @@ def decoded(source: str, items: Sequence[Item], decoding: Decoding) -> Decoded:
 
     root = _usable_root()
     folder = root / key_of(items, decoding)
+    if not cache and not folder.is_dir():
+        shape, _ = first_shape(source, items, decoding)
+        return Decoded(FileExamples(items, decoding, shape), {}, np.array([item.label for item in items], np.int64))
     with FileLock(root / f".{folder.name}.lock"):  # a second process waits for the first, and takes what it made
         if folder.exists() and not folder.is_dir():
             folder.unlink()
@@ -137,7 +126,7 @@ def _write(source: str, items: Sequence[Item], decoding: Decoding, folder: Path)
     if aside.exists():
         _say(f"Decoding {source} was interrupted before: it starts anew.")
         shutil.rmtree(aside)
-    shape, unreadable = _shape_of(source, items, decoding)
+    shape, unreadable = first_shape(source, items, decoding)
     _check_room(source, aside.parent, len(items) * int(np.prod(shape)))
     aside.mkdir()
     try:
@@ -208,28 +197,9 @@ def _fill(
     if other_sizes:
         position = min(other_sizes)
         first = next(i for i in range(len(items)) if i not in unreadable and i not in other_sizes)
-        raise ValueError(
-            f"{items[position].name!r} must have the size of {items[first].name!r}, {shape[1]}x{shape[0]} pixels "
-            "(width x height); pass `image_size=(height, width)` (--image-size) to resize every image. "
-            f"Received: {other_sizes[position][1]}x{other_sizes[position][0]}; {len(other_sizes):,} of "
-            f"{len(items):,} images have another size."
-        )
+        message = other_size(items[position].name, other_sizes[position], items[first].name, shape)
+        raise ValueError(f"{message}; {len(other_sizes):,} of {len(items):,} images have another size.")
     return checksums, sums
-
-
-def _shape_of(source: str, items: Sequence[Item], decoding: Decoding) -> tuple[tuple[int, int, int], dict[int, str]]:
-    """Returns the shape of the first image that can be read, and why those before could not."""
-    unreadable: dict[int, str] = {}
-    for position, item in enumerate(items):
-        try:
-            height, width, channels = decoding.decode(item.read(), item.name).shape
-        except ValueError as error:
-            unreadable[position] = str(error)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror or str(error), item.name) from error
-        else:
-            return (height, width, channels), unreadable
-    raise ValueError(f"{source} must have images that can be read. Received: {len(items)} files; {unreadable[0]}")
 
 
 def _check_room(source: str, folder: Path, needed: int) -> None:

@@ -2,7 +2,6 @@
 
 import abc
 import collections
-import contextlib
 import os
 import stat
 import threading
@@ -137,26 +136,14 @@ class Archive(Files):
     def stamp(self, name: str) -> tuple[int, int]:
         return self._entries[name].file_size, self._entries[name].CRC
 
-    def close(self) -> None:
-        """Closes the archive."""
-        self._archive.close()
 
-
-@contextlib.contextmanager
-def opened(path: Path) -> Iterator[Files]:
-    """Yields the `Files` of a folder or .zip file.
+def files_of(path: Path) -> Files:
+    """Returns the `Files` of a folder or .zip file; the latter stays open for as long as somebody has them.
 
     Raises:
         ValueError: If it is neither, or names a file twice.
     """
-    if path.is_dir():
-        yield Folder(path)
-        return
-    archive = Archive(path)
-    try:
-        yield archive
-    finally:
-        archive.close()
+    return Folder(path) if path.is_dir() else Archive(path)
 
 
 def _walk(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, os.stat_result]]:

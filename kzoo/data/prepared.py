@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from kzoo.data.assembling import tell_of_unreadable
-from kzoo.data.cache import Item, decoded
+from kzoo.data.cache import decoded
 from kzoo.data.dataset import Parts
 from kzoo.data.images import Decoding
+from kzoo.data.items import Item
 from kzoo.data.split import Split
 
 
@@ -54,13 +55,14 @@ def prepared_directory(root: Path, name: str) -> Path | None:
     return max(versions, key=lambda path: [int(number) for number in path.name.split(".")], default=None)
 
 
-def read_prepared(directory: Path, decoding: Decoding, *, skip_unreadable: bool = False) -> Parts:
+def read_prepared(directory: Path, decoding: Decoding, *, skip_unreadable: bool = False, cache: bool = True) -> Parts:
     """Decodes a dataset of images and labels from the directory of one version, or takes it from the cache.
 
     Args:
         directory: Path with the `dataset_info.json`, for example `~/tensorflow_datasets/cifar10/3.0.2`.
         decoding: The `Decoding`.
         skip_unreadable: Boolean, whether to leave out images that cannot be read, with a warning. Defaults to `False`.
+        cache: Boolean, whether to decode all images into the cache at once. Defaults to `True`.
 
     Returns:
         `Parts` with the class names of the dataset's features.
@@ -93,8 +95,12 @@ def read_prepared(directory: Path, decoding: Decoding, *, skip_unreadable: bool 
     items = [
         record for name, source in sources.items() for record in _records(f"{directory}/{name}", source, directory)
     ]
-    examples, unreadable, labels = decoded(str(directory), items, decoding)
+    examples, unreadable, labels = decoded(str(directory), items, decoding, cache)
     tell_of_unreadable(str(directory), len(items), unreadable, skip_unreadable)
+    if not cache and (labels < 0).any():  # they are known when a record has been read
+        for item in items:
+            item.read()
+        labels = np.array([item.label for item in items], np.int64)
     parts, start = {}, 0
     for name, source in sources.items():
         chosen = np.array([i for i in range(start, start + len(source)) if i not in unreadable], np.intp)

@@ -18,7 +18,7 @@ import numpy as np
 from kzoo.data.assembling import Member
 from kzoo.data.cache import decoded
 from kzoo.data.dataset import Dataset
-from kzoo.data.files import opened
+from kzoo.data.files import files_of
 from kzoo.data.folder import members_of
 from kzoo.data.images import SIDEWAYS, Decoding, opened_image, orientation_of
 from kzoo.data.layouts import layout_of
@@ -77,15 +77,15 @@ def survey(path: Path, decoding: Decoding | None = None) -> tuple[dict[str, Any]
         ValueError: If the layout is none that `load_dataset` knows, or no file is an image.
     """
     decoding = decoding or Decoding()
-    with opened(path) as files:
-        layout = layout_of(files)
-        members = members_of(files, layout)
-        glances = _glances(members)
-        found = [glance for glance in glances if glance is not None]
-        sizes = collections.Counter(glance.size for glance in found)
-        if decoding.image_size is None and len(sizes) > 1:
-            decoding = dataclasses.replace(decoding, image_size=(_SIDE, _SIDE), resize="crop")
-        unreadable = decoded(str(path), [member.item for member in members], decoding).unreadable
+    files = files_of(path)
+    layout = layout_of(files)
+    members = members_of(files, layout)
+    glances = _glances(members)
+    found = [glance for glance in glances if glance is not None]
+    sizes = collections.Counter(glance.size for glance in found)
+    if decoding.image_size is None and len(sizes) > 1:
+        decoding = dataclasses.replace(decoding, image_size=(_SIDE, _SIDE), resize="crop")
+    unreadable = decoded(str(path), [member.item for member in members], decoding).unreadable
     same = collections.defaultdict[bytes, list[Member]](list)
     for position, (member, glance) in enumerate(zip(members, glances, strict=True)):
         if glance is not None and position not in unreadable:

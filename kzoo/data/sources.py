@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,7 @@ def load_dataset(
     flip: bool | None = None,
     balance: bool = False,
     splits: Mapping[str, Sequence[str]] | None = None,
+    cache: bool = True,
 ) -> Dataset:
     """Loads a dataset of any size, with a validation and a test split.
 
@@ -76,6 +78,8 @@ def load_dataset(
             (`Dataset.balanced`). Defaults to `False`.
         splits: Split to the names of its files, as a run keeps them, instead of taking parts out of `train`; other
             files are left out. Defaults to `None`.
+        cache: Boolean, whether to decode all files into the cache, if they are not there. Without it, each image is
+            decoded when it is read, each time: for a look at a few. Defaults to `True`.
 
     Returns:
         A `Dataset`.
@@ -83,7 +87,7 @@ def load_dataset(
     Raises:
         FileNotFoundError: If the dataset was not prepared, or the path does not exist.
         ValueError: If the name is unknown, the files are not as they must be, or `validation`, `image_size` or
-            `split_seed` is out of range.
+            `split_seed` is out of range; or if `skip_unreadable` is asked for without `cache` and `splits`.
 
     Example:
     >>> dataset = load_dataset("photos.zip", image_size=(32, 32))
@@ -92,20 +96,23 @@ def load_dataset(
     """
     decoding = Decoding(image_size, resize, channels, background)  # type: ignore[arg-type]
     split_seed = check_seed(split_seed, "split_seed")
+    if skip_unreadable and not cache and splits is None:
+        raise ValueError("`cache` must be True to skip what cannot be read. Received: cache=False.")
+    reading: dict[str, Any] = {"skip_unreadable": skip_unreadable, "cache": cache}
     known = None
     if os.fspath(name_or_path) == "digits":
         name, parts = "digits", read_digits(decoding)
     else:
         name, path = _located(name_or_path, data_dir)
         if (path / "dataset_info.json").is_file():
-            parts = read_prepared(path, decoding, skip_unreadable=skip_unreadable)
+            parts = read_prepared(path, decoding, **reading)
             known = ORIGINALS.get(parts.name)
         elif path.suffix.casefold() == ".npz":
             parts = read_npz(path, decoding)
         elif is_table(path):
-            parts = read_table(path, decoding, skip_unreadable=skip_unreadable)
+            parts = read_table(path, decoding, **reading)
         else:
-            parts = read_image_folder(path, decoding, skip_unreadable=skip_unreadable)
+            parts = read_image_folder(path, decoding, **reading)
     if splits is None:
         train, held_out, tested = completed(parts, validation, test, split_seed)
     else:

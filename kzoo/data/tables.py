@@ -25,7 +25,7 @@ _COLUMNS = {
 }
 
 
-def read_table(path: Path, decoding: Decoding, *, skip_unreadable: bool = False) -> Parts:
+def read_table(path: Path, decoding: Decoding, *, skip_unreadable: bool = False, cache: bool = True) -> Parts:
     """Decodes the images that a table lists, or takes them from the cache.
 
     Columns, by these or other usual names: `image` (a path beside the table; in Parquet also the bytes of a file),
@@ -36,6 +36,7 @@ def read_table(path: Path, decoding: Decoding, *, skip_unreadable: bool = False)
             `train-00000-of-00002.parquet`.
         decoding: The `Decoding`.
         skip_unreadable: Boolean, whether to leave out files that are no images, with a warning. Defaults to `False`.
+        cache: Boolean, whether to decode all files into the cache at once. Defaults to `True`.
 
     Returns:
         `Parts`, named after the file. Class names are those of the table's features where it has them, else the labels
@@ -63,7 +64,7 @@ def read_table(path: Path, decoding: Decoding, *, skip_unreadable: bool = False)
     if "train" not in {member.split for member in members}:
         raise ValueError(f"{str(path)!r} must have rows of the split train. Received: none.")
     name = path.stem if path.is_file() else path.name
-    return assembled(str(path), name, class_names, members, decoding, skip_unreadable)
+    return assembled(str(path), name, class_names, members, decoding, skip_unreadable, cache)
 
 
 def _rows(path: Path) -> tuple[list[dict[str, Any]], list[str] | None]:

@@ -61,7 +61,7 @@ def export_saved(
         about = {"class_names": dataset.class_names}
     elif not path.is_file() and model is None:
         run = Run(path)
-        dataset = dataset or run.load_dataset()
+        dataset = dataset or run.load_dataset(cache=False)
         run.check_classes(dataset)
         built = run.load_model()
         about = {

@@ -175,13 +175,18 @@ class Run:
         return model
 
     def load_dataset(
-        self, name_or_path: str | os.PathLike[str] | None = None, *, data_dir: str | os.PathLike[str] | None = None
+        self,
+        name_or_path: str | os.PathLike[str] | None = None,
+        *,
+        data_dir: str | os.PathLike[str] | None = None,
+        cache: bool = True,
     ) -> Dataset:
         """Loads the dataset that the run was trained on, split as it was, or another one, decoded as that was.
 
         Args:
             name_or_path: Another dataset, as of `kzoo.load_dataset`. Defaults to `None`.
             data_dir: Path of the folder of prepared datasets, for another dataset. Defaults to `None`.
+            cache: As of `kzoo.load_dataset`. Defaults to `True`.
 
         Raises:
             ValueError: If the run was trained on a dataset that `load_dataset` did not load, and no other is named.
@@ -190,11 +195,14 @@ class Run:
         if name_or_path is not None:
             with deep_recursion():
                 model = keras.models.model_from_json(json.dumps(self.config["model"]["architecture"]))
-            return load_dataset(name_or_path, data_dir=data_dir, **dataclasses.asdict(self.decoding(model)))
+            decoding = dataclasses.asdict(self.decoding(model))
+            return load_dataset(name_or_path, data_dir=data_dir, cache=cache, **decoding)
         if source is None:
             raise ValueError(f"{self.directory} was trained on a dataset made in a program; name another one.")
-        splits = self.directory / "splits.json"
-        return load_dataset(**source, splits=read_json(splits, SPLITS) if splits.exists() else None)
+        listed = self.directory / "splits.json"
+        splits = read_json(listed, SPLITS) if listed.exists() else None
+        cache = cache or (splits is None and source.get("skip_unreadable", False))
+        return load_dataset(**source, splits=splits, cache=cache)
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Writes `history.csv`, whole."""

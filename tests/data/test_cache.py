@@ -327,3 +327,51 @@ model.fit(kzoo.Batches(dataset.train, 10, batch_size=32, shuffle=True), steps_pe
 kzoo.evaluate(model, dataset.test, batch_size=32)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
+
+
+def files_read(monkeypatch):
+    """The names of the files that are decoded from here on."""
+    names = []
+    decode = kzoo.Decoding.decode
+    monkeypatch.setattr(
+        kzoo.Decoding, "decode", lambda self, data, name: names.append(name) or decode(self, data, name)
+    )
+    return names
+
+
+def test_without_the_cache_only_what_is_read_is_decoded(tree, place, monkeypatch):
+    path = place(tree)
+    names = files_read(monkeypatch)
+    uncached = kzoo.load_dataset(path, cache=False, validation=0.3)
+    assert uncached.test.read(np.array([1, 0]))[:, 0, 0, 0].tolist() == [91, 90]
+    assert len(names) == 3  # the first of all says how large they are
+    cached = kzoo.load_dataset(path, validation=0.3)
+    names.clear()
+    assert uncached.pixel_mean == cached.pixel_mean
+    assert len(names) == len(uncached.train)
+    np.testing.assert_array_equal(uncached.train.images, cached.train.images)
+    names.clear()
+    kzoo.load_dataset(path, cache=False, validation=0.3).train.images  # noqa: B018
+    assert not names  # what is in the cache is taken from there
+
+
+def test_without_the_cache_labels_of_records_are_read_all_the_same(tree, place, tmp_path):
+    prepared = kzoo.prepare_dataset("pets", data_dir=tmp_path, source=place(tree), progress=False)
+    uncached, cached = (kzoo.load_dataset(prepared, cache=cache) for cache in (False, True))
+    for part in ("train", "validation", "test"):
+        np.testing.assert_array_equal(getattr(uncached, part).labels, getattr(cached, part).labels)
+        np.testing.assert_array_equal(getattr(uncached, part).images, getattr(cached, part).images)
+
+
+def test_without_the_cache_nobody_knows_what_to_skip(tree, place, encoded):
+    tree["train/cat/wide.png"] = encoded(size=(9, 9))
+    tree["train/cat/zzz.png"] = b"broken"
+    path = place(tree)
+    with pytest.raises(ValueError, match=r"`cache` must be True to skip what cannot be read\. Received: cache=False"):
+        kzoo.load_dataset(path, skip_unreadable=True, cache=False)
+    dataset = kzoo.load_dataset(path, cache=False)
+    whole = dataset.train.joined([dataset.validation])
+    with pytest.raises(ValueError, match="wide.png' must have the size of 'the first image', 3x4 pixels.*: 9x9"):
+        whole.read(np.flatnonzero(["wide" in name for name in whole.names]))
+    with pytest.raises(ValueError, match="zzz.png' must be a readable image file"):
+        whole.read(np.flatnonzero(["zzz" in name for name in whole.names]))
