@@ -56,18 +56,18 @@ class Files(abc.ABC):
 
     def where(self, name: str) -> str:
         """Returns what to call a file in a message."""
-        return str(self.path / name)
+        return os.path.join(self.path, name)
 
     def _sort(self, names: Iterable[str], folders: Iterable[str]) -> None:
         kept, counts = [], collections.Counter[str]()
         for name in names:
-            reason = _why_ignored(PurePosixPath(name))
+            reason = _why_ignored(name)
             if reason:
                 counts[reason] += 1
             else:
                 kept.append(name)
         self.names = sorted(kept)
-        self.folders = sorted(name for name in folders if _why_ignored(PurePosixPath(name)) in (None, "sidecar"))
+        self.folders = sorted(name for name in folders if _why_ignored(name) in (None, "sidecar"))
         self.ignored = counts
 
 
@@ -76,15 +76,16 @@ class Folder(Files):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        names, folders, special = [], [], 0
+        self._stamps: dict[str, tuple[int, int]] = {}
+        folders, special = [], 0
         for name, status in _walk(path, "", ()):
             if stat.S_ISDIR(status.st_mode):
                 folders.append(name)
             elif stat.S_ISREG(status.st_mode):
-                names.append(name)
+                self._stamps[name] = (status.st_size, status.st_mtime_ns)
             else:
                 special += 1
-        self._sort(names, folders)
+        self._sort(self._stamps, folders)
         if special:
             self.ignored = {**self.ignored, "special": special}
 
@@ -94,8 +95,7 @@ class Folder(Files):
         return path.read_bytes()
 
     def stamp(self, name: str) -> tuple[int, int]:
-        status = (self.path / name).stat()
-        return status.st_size, status.st_mtime_ns
+        return self._stamps[name]
 
 
 class Archive(Files):
@@ -162,16 +162,16 @@ def _walk(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iter
         if (status.st_dev, status.st_ino) in (*above, identity):
             continue  # a link to a folder that it lies in
         yield name, status
-        if stat.S_ISDIR(status.st_mode) and _why_ignored(PurePosixPath(name)) not in ("hidden", "junk"):
+        if stat.S_ISDIR(status.st_mode) and _why_ignored(name) not in ("hidden", "junk"):
             yield from _walk(Path(entry.path), f"{name}/", (*above, identity))
 
 
-def _why_ignored(name: PurePosixPath) -> str | None:
-    if any(part.casefold() in _JUNK for part in name.parts):
+def _why_ignored(name: str) -> str | None:
+    if not _JUNK.isdisjoint(name.casefold().split("/")):
         return "junk"
-    if any(part.startswith(".") for part in name.parts):
+    if any(part.startswith(".") for part in name.split("/")):
         return "hidden"
-    return "sidecar" if name.suffix.casefold() in _SIDECARS else None
+    return "sidecar" if os.path.splitext(name)[1].casefold() in _SIDECARS else None
 
 
 def _check_size(where: str, size: int) -> None:

@@ -4,7 +4,6 @@ import dataclasses
 import unicodedata
 import warnings
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
 
 from kzoo.data.files import Files
 
@@ -52,7 +51,7 @@ def _with_splits(files: Files, prefix: tuple[str, ...]) -> Layout:
     folder_of: dict[str, str] = {}
     elsewhere = dict[str, int]()
     for name, is_file in [*((name, False) for name in files.folders), *((name, True) for name in files.names)]:
-        parts = PurePosixPath(name).parts[len(prefix) :]
+        parts = _parts(name)[len(prefix) :]
         split = _split_of(name, prefix) if parts else None
         if split is None or (is_file and len(parts) == 1):
             if is_file:
@@ -81,9 +80,9 @@ def _without_splits(files: Files, prefix: tuple[str, ...]) -> Layout:
     classes: dict[str, list[str]] = {}
     for name in files.folders:
         if _is_below(name, prefix, 1):
-            classes.setdefault(_class_name(PurePosixPath(name).parts[len(prefix)]), [])
+            classes.setdefault(_class_name(_parts(name)[len(prefix)]), [])
     for name in files.names:
-        parts = PurePosixPath(name).parts[len(prefix) :]
+        parts = _parts(name)[len(prefix) :]
         if len(parts) != 2:
             raise ValueError(
                 f"{files.where(name)!r} must not be there: without the folders `train` and `test`, files lie in "
@@ -133,7 +132,7 @@ def _sorted_out(tree: dict[str, dict[str, list[str]]]) -> Layout:
 
 
 def _split_of(name: str, prefix: Sequence[str]) -> str | None:
-    return SPLIT_NAMES.get(PurePosixPath(name).parts[len(prefix)].casefold())
+    return SPLIT_NAMES.get(_parts(name)[len(prefix)].casefold())
 
 
 def _class_name(folder: str) -> str:
@@ -142,13 +141,13 @@ def _class_name(folder: str) -> str:
 
 
 def _is_below(name: str, prefix: tuple[str, ...], depth: int) -> bool:
-    parts = PurePosixPath(name).parts
+    parts = _parts(name)
     return parts[: len(prefix)] == prefix and len(parts) >= len(prefix) + depth
 
 
 def _wrapping_folder(files: Files) -> tuple[str, ...]:
     """Returns the one folder around the splits or classes, or nothing where they are at the top."""
-    top = {PurePosixPath(name).parts[0] for name in files.folders} | {
+    top = {_parts(name)[0] for name in files.folders} | {
         parts[0] for parts in map(_parts, files.names) if len(parts) > 1
     }
     if len(top) != 1 or any(len(_parts(name)) < 3 for name in files.names):
@@ -158,7 +157,7 @@ def _wrapping_folder(files: Files) -> tuple[str, ...]:
 
 
 def _parts(name: str) -> tuple[str, ...]:
-    return PurePosixPath(name).parts
+    return tuple(name.split("/"))
 
 
 def _nothing(files: Files) -> str:

@@ -261,3 +261,111 @@ def test_splits_take_booleans_and_nothing():
     assert split.take(split.labels == 1).labels.tolist() == [1] * 6
     assert split.read([]).shape == (0, 3, 4, 1)
     np.testing.assert_array_equal(split.read([-1]), split.images[-1:])
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("per_split", [True, False])
+def test_image_folders_of_the_hub_have_metadata(tmp_path, suffix, per_split):
+    root = tmp_path / "pets"
+    rows: dict[str, list[dict[str, object]]] = {}
+    for number, level in enumerate(LEVELS):
+        split = ("train", "validation", "test")[number // 4]
+        path = root / split / "files" / f"{level}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(level))
+        place = root / split if per_split else root
+        row = {"file_name": path.relative_to(place).as_posix(), "label": ("cat", "dog")[number % 2]}
+        rows.setdefault(str(place), []).append(row if per_split else {**row, "split": split})
+    for place, listed in rows.items():
+        names = list(listed[0])
+        if suffix == "csv":
+            table(root, [names, *(row.values() for row in listed)], f"{place}/metadata.csv")
+        elif suffix == "jsonl":
+            (root / place / "metadata.jsonl").write_text("\n".join(map(json.dumps, listed)))
+        else:
+            columns = {name: [row[name] for row in listed] for name in names}
+            pyarrow.parquet.write_table(pyarrow.table(columns), root / place / "metadata.parquet")
+    dataset = kzoo.load_dataset(root)
+    assert dataset.class_names == ("cat", "dog")
+    assert [levels_of(part) for part in (dataset.train, dataset.validation, dataset.test)] == [
+        LEVELS[:4],
+        LEVELS[4:8],
+        LEVELS[8:],
+    ]
+    assert dataset.test.names[0] == "test/files/90.png"
+
+
+def test_metadata_without_labels_leaves_the_folders_as_classes(tmp_path):
+    for number, level in enumerate(LEVELS):
+        path = tmp_path / "pets" / ("cat", "dog")[number % 2] / f"{level}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(level))
+    table(tmp_path / "pets", [("file_name", "text"), ("cat/10.png", "A cat.")], "metadata.csv")
+    assert kzoo.load_dataset(tmp_path / "pets").class_names == ("cat", "dog")
+
+
+def save_to_disk(folder, rows):
+    folder.mkdir(parents=True)
+    (folder / "state.json").write_text("{}")
+    content = pyarrow.table(rows)
+    features = {"image": {"_type": "Image"}, "label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}
+    content = content.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    with pyarrow.ipc.new_stream(folder / "data-00000-of-00001.arrow", content.schema) as file:
+        file.write_table(content, 2)
+
+
+@pytest.mark.parametrize("splits", [True, False])
+def test_arrow_files_of_datasets_are_read(tmp_path, splits):
+    root = tmp_path / "pets"
+    for number, split in enumerate(("test", "train") if splits else ("",)):
+        levels = LEVELS[6 * number : 6 * number + 6]
+        save_to_disk(
+            root / split, {"image": [{"bytes": png(level), "path": None} for level in levels], "label": [0, 1] * 3}
+        )
+    if splits:
+        (root / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    dataset = kzoo.load_dataset(root)
+    assert dataset.class_names == ("cat", "dog")
+    if splits:
+        assert levels_of(dataset.test) == LEVELS[:6]
+    parts = (dataset.train, dataset.validation, dataset.test)
+    assert sorted(level for part in parts for level in levels_of(part)) == LEVELS[: 12 if splits else 6]
+    for part in parts:
+        np.testing.assert_array_equal(part.labels, (part.images[:, 0, 0, 0] // 10 - 1) % 2)
+
+
+def test_images_in_parquet_are_read_as_they_are_needed(tmp_path, monkeypatch):
+    rows = {"image": [{"bytes": png(level), "path": None} for level in LEVELS], "label": [0, 1] * 6}
+    pyarrow.parquet.write_table(pyarrow.table(rows), tmp_path / "pets.parquet", row_group_size=2)
+    groups = []
+    read = pyarrow.parquet.ParquetFile.read_row_group
+    monkeypatch.setattr(
+        pyarrow.parquet.ParquetFile,
+        "read_row_group",
+        lambda *of, **columns: groups.append(of[1]) or read(*of, **columns),
+    )
+    dataset = kzoo.load_dataset(tmp_path / "pets.parquet", cache=False)
+    assert len(groups) == 1  # the first image says how large they are
+    number = int(dataset.test.names[0].removeprefix("row ")) - 1
+    assert dataset.test.read([0])[0, 0, 0, 0] == LEVELS[number]
+    assert set(groups) == {0, number // 2}
+
+
+def test_parquet_may_hold_some_files_and_name_others(tmp_path):
+    (tmp_path / "20.png").write_bytes(png(20))
+    image = [{"bytes": png(level), "path": None} for level in LEVELS]
+    image[1] = {"bytes": None, "path": "20.png"}
+    pyarrow.parquet.write_table(pyarrow.table({"image": image, "label": [0, 1] * 6}), tmp_path / "pets.parquet")
+    dataset = kzoo.load_dataset(tmp_path / "pets.parquet")
+    parts = (dataset.train, dataset.validation, dataset.test)
+    assert sorted(level for part in parts for level in levels_of(part)) == LEVELS
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("{", "must have a JSON object in each line"), ("[1]", r"must have a JSON object in each line. Received: \[1\]")],
+)
+def test_lines_that_are_no_json_objects_are_an_error(tmp_path, content, message):
+    (tmp_path / "pets.jsonl").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        kzoo.load_dataset(tmp_path / "pets.jsonl")
