@@ -6,7 +6,8 @@ import errno
 import os
 import re
 import shutil
-import tempfile
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from kzoo import arguments
@@ -55,7 +56,7 @@ def prepare(
         Path of the directory of the dataset's version.
 
     Raises:
-        FileExistsError: If the dataset is there already. It is not touched.
+        FileExistsError: If the dataset is there already, or another process prepares it. It is not touched.
         FileNotFoundError: If `archive` or `source` does not exist.
         ValueError: If the name, the archive or the images are not as they must be.
         OSError: If the download fails or the disk is full.
@@ -144,21 +145,44 @@ def _read_source(name: str, original: Original | None, path: Path, image_size: t
 
 def _write(parts: Parts, original: Original | None, root: Path, target: Path, progress: bool) -> None:
     """Writes into a folder beside `target` and renames it at the end."""
-    root.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{parts.name}-incomplete-", dir=root))
+    with _aside(root, parts.name) as folder:
+        try:
+            written = write_records(parts, original, target.name, folder, progress=progress)
+            target.parent.mkdir(exist_ok=True)
+            written.rename(target)
+        except Exception as error:
+            if _is_disk_full(error):
+                message = f"The disk must have room for the dataset, of which nothing is left. Received: {error}"
+                raise OSError(errno.ENOSPC, message, str(target)) from error
+            raise
+        finally:
+            with contextlib.suppress(OSError):
+                target.parent.rmdir()  # only when it is empty
+
+
+@contextlib.contextmanager
+def _aside(root: Path, name: str) -> Iterator[Path]:
+    """Yields an empty folder under `root`, which no other process uses, and removes it in the end.
+
+    Raises:
+        FileExistsError: If another process prepares the dataset.
+    """
+    from filelock import FileLock, Timeout
+
+    folder = root / f".{name}-incomplete"
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        written = write_records(parts, original, target.name, temporary, progress=progress)
-        target.parent.mkdir(exist_ok=True)
-        written.rename(target)
-    except Exception as error:
-        if _is_disk_full(error):
-            message = f"The disk must have room for the dataset, of which nothing is left. Received: {error}"
-            raise OSError(errno.ENOSPC, message, str(target)) from error
-        raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            target.parent.rmdir()  # only when it is empty
+        with FileLock(folder / "lock", timeout=0):
+            for left in folder.iterdir():
+                if left.is_dir():
+                    print(f"Preparing {name} was interrupted before: it starts anew.", file=sys.stderr)  # noqa: T201
+                    shutil.rmtree(left)
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+    except Timeout:
+        raise FileExistsError(f"{name!r} must be prepared by one process. Received: another is at it.") from None
 
 
 def _is_disk_full(error: BaseException | None) -> bool:

@@ -55,6 +55,11 @@ def prepared_directory(root: Path, name: str) -> Path | None:
     return max(versions, key=lambda path: [int(number) for number in path.name.split(".")], default=None)
 
 
+def is_prepared(path: Path) -> bool:
+    """Returns whether a path is a dataset of tensorflow-datasets; Hugging Face `datasets` has files of that name."""
+    return (path / "dataset_info.json").is_file() and not (path / "state.json").is_file()
+
+
 def read_prepared(directory: Path, decoding: Decoding, *, skip_unreadable: bool = False, cache: bool = True) -> Parts:
     """Decodes a dataset of images and labels from the directory of one version, or takes it from the cache.
 
@@ -74,7 +79,12 @@ def read_prepared(directory: Path, decoding: Decoding, *, skip_unreadable: bool 
     import tensorflow_datasets as tfds
 
     _check_features(directory)
-    builder = tfds.builder_from_directory(str(directory))
+    try:
+        builder = tfds.builder_from_directory(str(directory))
+    except Exception as error:  # of protocol buffers, of JSON, of what the files name: nowhere specified
+        raise ValueError(
+            f"{str(directory)!r} must be a dataset that tensorflow-datasets prepared. Received: {error}"
+        ) from error
     splits, features = builder.info.splits, builder.info.features
     if "train" not in splits or not splits["train"].num_examples:
         raise ValueError(f"{str(directory)!r} must have the split train. Received: {sorted(splits)}.")

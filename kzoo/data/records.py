@@ -3,7 +3,6 @@
 import contextlib
 import io
 import itertools
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ def write_records(parts: Parts, original: Original | None, version: str, folder:
         Path of the directory written, `folder/name/version`.
     """
     import tensorflow_datasets as tfds
+    from tqdm import tqdm
 
     splits = {"train": parts.train, "validation": parts.validation, "test": parts.test}
     superclasses = original.superclasses if original else None
@@ -68,8 +68,12 @@ def write_records(parts: Parts, original: Original | None, version: str, folder:
                 if superclasses:
                     example["coarse_label"] = superclass_of[parts.class_names[label]]
                 yield key, example
+                bar.update()
 
-    with _progress_on_stderr(progress):
+    total = sum(len(split) for split in splits.values() if split is not None)
+    # Shown on a terminal only, where it takes more than a second.
+    hidden = None if progress else True
+    with _quiet(), tqdm(total=total, desc="writing", unit=" images", disable=hidden, delay=1) as bar:
         builder = Builder(data_dir=str(folder), file_format="array_record")
         builder.download_and_prepare()
     return Path(builder.data_dir)
@@ -86,16 +90,16 @@ def _png(image: Images) -> io.BytesIO:
 
 
 @contextlib.contextmanager
-def _progress_on_stderr(show: bool) -> Iterator[None]:
-    """Keeps what tensorflow-datasets prints away from standard output, and its bars too unless `show`."""
+def _quiet() -> Iterator[None]:
+    """Keeps back what tensorflow-datasets prints and its bars, which are about a folder that is renamed."""
     import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.utils import tqdm_utils
 
-    with contextlib.redirect_stdout(sys.stderr if show else io.StringIO()):
-        if show:
+    were_shown = not isinstance(tqdm_utils.tqdm(disable=True), tqdm_utils.EmptyTqdm)
+    tfds.disable_progress_bar()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
             yield
-            return
-        tfds.disable_progress_bar()
-        try:
-            yield
-        finally:
+    finally:
+        if were_shown:
             tfds.enable_progress_bar()

@@ -22,6 +22,7 @@ from kzoo.data.files import files_of
 from kzoo.data.folder import members_of
 from kzoo.data.images import SIDEWAYS, Decoding, opened_image, orientation_of
 from kzoo.data.layouts import layout_of
+from kzoo.data.prepared import is_prepared
 from kzoo.data.sources import load_dataset
 from kzoo.data.tables import is_table
 
@@ -46,7 +47,7 @@ def look_at(
         `survey` says.
     """
     path = Path(name_or_path).expanduser()
-    is_files = path.is_dir() and not (path / "dataset_info.json").is_file() and not is_table(path)
+    is_files = path.is_dir() and not is_prepared(path) and not is_table(path)
     seen = None
     if is_files or (path.is_file() and path.suffix.casefold() == ".zip"):
         names = [field.name for field in dataclasses.fields(Decoding)]

@@ -18,7 +18,14 @@ from kzoo.data.folder import read_image_folder
 from kzoo.data.images import WHITE, Decoding
 from kzoo.data.npz import read_npz
 from kzoo.data.originals import ORIGINALS
-from kzoo.data.prepared import data_root, prepare_command, prepared_directory, prepared_names, read_prepared
+from kzoo.data.prepared import (
+    data_root,
+    is_prepared,
+    prepare_command,
+    prepared_directory,
+    prepared_names,
+    read_prepared,
+)
 from kzoo.data.split import Split
 from kzoo.data.tables import is_table, read_table
 from kzoo.streams import check_seed
@@ -104,7 +111,7 @@ def load_dataset(
         name, parts = "digits", read_digits(decoding)
     else:
         name, path = _located(name_or_path, data_dir)
-        if (path / "dataset_info.json").is_file():
+        if is_prepared(path):
             parts = read_prepared(path, decoding, **reading)
             known = ORIGINALS.get(parts.name)
         elif path.suffix.casefold() == ".npz":

@@ -3,6 +3,7 @@ import errno
 import hashlib
 import io
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -347,6 +348,67 @@ def test_prepare_that_is_interrupted_leaves_nothing(place, tree, tmp_path, faili
     with pytest.raises(type(error)):
         prepare("pets", tmp_path / "data", source=place(tree))
     assert os.listdir(tmp_path / "data") == []
+
+
+KILLED = """
+import os, signal, sys
+from kzoo.data import records
+calls, encode = [], records._png
+def png(image):
+    calls.append(1)
+    if len(calls) == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return encode(image)
+records._png = png
+import kzoo
+kzoo.prepare_dataset("pets", data_dir=sys.argv[1], source=sys.argv[2])
+"""
+
+
+def test_prepare_after_a_death_starts_anew_and_says_so(place, tree, tmp_path, capfd):
+    data, source = tmp_path / "data", place(tree)
+    done = subprocess.run([sys.executable, "-c", KILLED, data, source], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert [path.name for path in data.iterdir()] == [".pets-incomplete"]
+    with pytest.raises(ValueError, match="Received: 'pets'"):
+        load_dataset("pets", data_dir=data)
+    capfd.readouterr()
+    prepare_dataset("pets", data_dir=data, source=source)
+    printed = capfd.readouterr()
+    assert "Preparing pets was interrupted before: it starts anew." in printed.err
+    assert "incomplete" not in printed.out + printed.err
+    assert len(load_dataset("pets", data_dir=data).test) == 2
+    assert [path.name for path in data.iterdir()] == ["pets"]
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_bars_of_others_stay_as_they_were(place, tree, tmp_path, shown):
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.utils import tqdm_utils
+
+    (tfds.enable_progress_bar if shown else tfds.disable_progress_bar)()
+    try:
+        prepare("pets", tmp_path, source=place(tree))
+        assert isinstance(tqdm_utils.tqdm(disable=True), tqdm_utils.EmptyTqdm) != shown
+    finally:
+        tfds.enable_progress_bar()
+
+
+def test_prepare_by_two_processes_at_once_is_an_error(place, tree, tmp_path):
+    from filelock import FileLock
+
+    (tmp_path / "data" / ".pets-incomplete").mkdir(parents=True)
+    lock = FileLock(tmp_path / "data" / ".pets-incomplete" / "lock")
+    with lock, pytest.raises(FileExistsError, match="'pets' must be prepared by one process. Received: another is at"):
+        prepare("pets", tmp_path / "data", source=place(tree))
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"features": 1}'])
+def test_damaged_information_is_an_error(place, tree, tmp_path, content):
+    directory = prepare("pets", tmp_path, source=place(tree))
+    (directory / "dataset_info.json").write_text(content)
+    with pytest.raises(ValueError, match="must be a dataset that tensorflow-datasets prepared"):
+        load_dataset("pets", data_dir=tmp_path)
 
 
 def test_prepare_keeps_other_versions_when_it_fails(place, tree, tmp_path, failing_write):

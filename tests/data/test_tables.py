@@ -307,6 +307,7 @@ def test_metadata_without_labels_leaves_the_folders_as_classes(tmp_path):
 def save_to_disk(folder, rows):
     folder.mkdir(parents=True)
     (folder / "state.json").write_text("{}")
+    (folder / "dataset_info.json").write_text('{"features": {"image": {"_type": "Image"}}}')
     content = pyarrow.table(rows)
     features = {"image": {"_type": "Image"}, "label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}
     content = content.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
