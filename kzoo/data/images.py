@@ -102,9 +102,14 @@ class Decoding:
 
         from kzoo.data.modes import eight_bits
 
+        drawn = image.tile[0][1] if getattr(image, "format", None) == "GIF" and image.tile else None
         image.load()
         orientation = orientation_of(image)
         image = eight_bits(image)
+        if drawn and drawn != (0, 0, *image.size):  # the first picture need not cover the canvas
+            canvas = Image.new("RGBA", image.size)
+            canvas.paste(image.crop(drawn), drawn)
+            image = canvas
         if orientation in _UPRIGHT:
             image = image.transpose(Image.Transpose[_UPRIGHT[orientation]])
         if image.mode in ("LA", "RGBA") and self.channels != 4:
@@ -209,7 +214,7 @@ def decoder_versions() -> dict[str, str]:
     parts["pillow_heif"] = "none"
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         parts["pillow_heif"] = importlib.metadata.version("pillow-heif")
-    return {"kzoo decoder": "2", "pillow": PIL.__version__, **parts}
+    return {"kzoo decoder": "3", "pillow": PIL.__version__, **parts}
 
 
 def opened_image(data: bytes) -> Any:
@@ -221,7 +226,10 @@ def opened_image(data: bytes) -> Any:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        return Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data))
+        if image.format == "PNG" and "transparency" in image.info:
+            image.info["transparency"] = _scaled_transparency(data, image.info["transparency"])
+        return image
     except UnidentifiedImageError:
         kind, package = _BRANDS.get(data[8:12], ("", "")) if data[4:8] == b"ftyp" else ("", "")
         if kind == "HEIC":
@@ -234,6 +242,19 @@ def opened_image(data: bytes) -> Any:
         if kind:
             raise ValueError(f"a {kind} file, which needs: pip install {package}") from None
         raise ValueError("no image that Pillow knows") from None
+
+
+def _scaled_transparency(data: bytes, clear: Any) -> Any:
+    """Returns which color of a PNG is transparent, in the eight bits that Pillow makes of its pixels, and not of this.
+
+    Of 16 bits a channel the high bytes decide, for nothing else is left of the pixels.
+    """
+    depth, color = data[24:26]
+    if color == 0 and depth in (2, 4):
+        return clear * 255 // (2**depth - 1)
+    if color == 2 and depth == 16:
+        return tuple(level >> 8 for level in clear)
+    return clear
 
 
 def told(error: Exception) -> str:

@@ -1,6 +1,7 @@
 import io
 import struct
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -108,6 +109,62 @@ def test_orientation_counts_whatever_else_is_odd():
 def test_transparency_of_sixteen_bits_is_seen():
     data = written(Image.fromarray(np.array([[0x1234, 0x4000]], np.uint16)), "PNG", transparency=0x1234)
     assert decode_image(data, "deep")[0, :, 0].tolist() == [255, 0x40]
+
+
+def png(depth, color, rows, clear):
+    """A PNG file of a depth that Pillow does not write; rows as bytes, `clear` as 16-bit numbers."""
+    height, width = len(rows), len(rows[0]) * 8 // depth // (1, 0, 3)[color]
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0))]
+    chunks += [(b"tRNS", struct.pack(f">{len(clear)}H", *clear))]
+    chunks += [(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows))), (b"IEND", b"")]
+    parts = (struct.pack(">I", len(d)) + name + d + struct.pack(">I", zlib.crc32(name + d)) for name, d in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (png(2, 0, [bytes([0b00011011])], [2]), [[0] * 3, [85] * 3, [9] * 3, [255] * 3]),
+        (png(4, 0, [bytes([0x3F])], [3]), [[9] * 3, [255] * 3]),
+        (
+            png(16, 2, [struct.pack(">6H", 0x1122, 0x3344, 0x5566, 0x8000, 0, 0xFFFF)], [0x1122, 0x3344, 0x5566]),
+            [[9] * 3, [0x80, 0, 0xFF]],
+        ),
+    ],
+)
+def test_transparent_colors_of_any_depth_are_seen(data, expected):
+    assert decode_image(data, "logo", background=9)[0].tolist() == expected
+
+
+@pytest.mark.parametrize("ycck", [False, True])
+def test_ink_on_paper_becomes_light(ycck):
+    """CMYK as Adobe writes it, the inks inverted, and YCCK, whose first three channels are coded as those of a JPEG."""
+    ramp = np.linspace(0, 255, 32).astype(np.uint8)
+    inks = np.stack(np.broadcast_arrays(ramp, ramp[:, None], ramp[::-1], ramp[::-1, None] // 4), axis=-1)
+    stored = inks.copy()
+    if ycck:  # libjpeg makes 255 - RGB of YCC, and Pillow stores 255 - x
+        stored[..., :3] = 255 - np.asarray(Image.fromarray(inks[..., :3]).convert("YCbCr"))
+    data = written(Image.frombytes("CMYK", (32, 32), stored.tobytes()), "JPEG", quality=100, subsampling=0)
+    marker = data.index(b"Adobe") + 11
+    assert data[marker] == 0  # CMYK
+    data = data[:marker] + bytes([2 if ycck else 0]) + data[marker + 1 :]
+    light = (255 - inks[..., :3].astype(float)) * (255 - inks[..., 3:]) / 255
+    assert np.abs(decode_image(data, "print") - light).max() <= 6
+
+
+@pytest.mark.parametrize("clear", [False, True])
+def test_first_picture_of_a_gif_may_be_smaller_than_its_canvas(clear):
+    image = Image.fromarray(np.array([[0, 1], [1, 1]], np.uint8), "P")
+    image.putpalette([40, 50, 60, 255, 0, 0])
+    data = bytearray(written(image, "GIF", **({"transparency": 0} if clear else {})))
+    start = data.index(b"\x2c\0\0\0\0\2\0\2\0")
+    data[6:10] = struct.pack("<HH", 5, 4)  # the canvas
+    data[start + 1 : start + 5] = struct.pack("<HH", 3, 1)  # where the picture is on it
+    pixels = decode_image(bytes(data), "moving", background=9)
+    expected = np.full((4, 5, 3), 9)
+    expected[1:3, 3:] = [255, 0, 0]
+    expected[1, 3] = [9, 9, 9] if clear else [40, 50, 60]
+    np.testing.assert_array_equal(pixels, expected)
 
 
 def test_images_too_thin_to_be_resized_are_refused(monkeypatch):
