@@ -85,9 +85,7 @@ class Decoding:
         """
         try:
             with opened_image(data) as image:
-                width, height = image.size
-                if width * height > LARGEST:
-                    raise ValueError(f"at most {LARGEST:,} pixels are expected, and it has {width}x{height}")
+                _check_size(image)
                 return self.pixels(image)
         except MemoryError:
             raise
@@ -238,7 +236,9 @@ def opened_image(data: bytes) -> Any:
             except ImportError:
                 pass
             else:
-                return pillow_heif.open_heif(io.BytesIO(data)).to_pillow()
+                file = pillow_heif.open_heif(io.BytesIO(data))
+                _check_size(file)
+                return file.to_pillow()
         if kind:
             raise ValueError(f"a {kind} file, which needs: pip install {package}") from None
         raise ValueError("no image that Pillow knows") from None
@@ -255,6 +255,12 @@ def _scaled_transparency(data: bytes, clear: Any) -> Any:
     if color == 2 and depth == 16:
         return tuple(level >> 8 for level in clear)
     return clear
+
+
+def _check_size(image: Any) -> None:
+    width, height = image.size
+    if width * height > LARGEST:
+        raise ValueError(f"at most {LARGEST:,} pixels are expected, and it has {width}x{height}")
 
 
 def told(error: Exception) -> str:

@@ -200,6 +200,21 @@ def test_heic_names_what_it_needs(monkeypatch):
         decode_image(data, "IMG_0001.HEIC")
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_heic_is_read(orientation, monkeypatch):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    image, exif = Image.new("RGB", (64, 48), (200, 30, 30)), Image.Exif()
+    image.paste((10, 200, 10), (0, 0, 32, 24))
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    pillow_heif.from_pillow(image).save(file, exif=exif.tobytes(), quality=-1)
+    pixels = decode_image(file.getvalue(), "IMG_0001.HEIC")
+    assert np.abs(pixels.astype(int) - decode_image(written(image, exif=exif), "same")).max() <= 1
+    monkeypatch.setattr("kzoo.data.images.LARGEST", 1000)
+    with pytest.raises(ValueError, match="'IMG_0001.HEIC' .* at most 1,000 pixels are expected, and it has"):
+        decode_image(file.getvalue(), "IMG_0001.HEIC")
+
+
 @pytest.mark.parametrize("wide", [True, False])
 def test_images_are_cropped_or_padded(wide):
     pixels = np.zeros((4, 8, 3), np.uint8)
