@@ -42,8 +42,8 @@ def layout_of(files: Files) -> Layout:
             than in a class, or a class is not in `train`.
     """
     prefix = _wrapping_folder(files)
-    top = {_split_of(name, prefix) for name in (*files.folders, *files.names) if _is_below(name, prefix, 1)} - {None}
-    return _with_splits(files, prefix) if top else _without_splits(files, prefix)
+    has_splits = any(_split_of(name, prefix) for name in files.folders if _is_below(name, prefix, 1))
+    return _with_splits(files, prefix) if has_splits else _without_splits(files, prefix)
 
 
 def _with_splits(files: Files, prefix: tuple[str, ...]) -> Layout:

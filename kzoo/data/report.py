@@ -107,10 +107,15 @@ def survey(path: Path, decoding: Decoding | None = None) -> tuple[dict[str, Any]
             for split, listed in layout.splits.items()
         },
         **{name: dict(counter.most_common()) for name, counter in counts.items()},
-        "unreadable": {members[position].name: unreadable[position] for position in sorted(unreadable)},
-        "duplicates": [[member.name for member in copies] for copies in doubles],
-        "leaked": [[member.name for member in copies] for copies in leaked],
+        "unreadable": {_shown(members[position].name): _shown(unreadable[position]) for position in sorted(unreadable)},
+        "duplicates": [[_shown(member.name) for member in copies] for copies in doubles],
+        "leaked": [[_shown(member.name) for member in copies] for copies in leaked],
     }, decoding
+
+
+def _shown(text: str) -> str:
+    """Returns a text with names of files in it as it can be printed: they need not be of any encoding."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class _Glance(NamedTuple):

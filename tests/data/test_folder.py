@@ -245,3 +245,9 @@ def test_accents_are_one_sign_or_two(place, encoded):
     dataset = load_dataset(place(files))
     assert dataset.class_names == ("caf\u00e9",)
     assert len(dataset.train) + len(dataset.validation) == 6
+
+
+def test_file_named_like_a_split_makes_no_splits(place, encoded):
+    files = {f"{name}/{i}.png": encoded(10 * i) for name in ("cat", "dog") for i in range(4)}
+    with pytest.raises(ValueError, match="test' must not be there: without the folders `train` and `test`"):
+        load_dataset(place({**files, "test": b"no image"}))

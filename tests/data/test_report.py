@@ -1,5 +1,6 @@
 """What people look at before they train."""
 
+import os
 import re
 
 import numpy as np
@@ -91,6 +92,19 @@ def test_report_is_one_page_that_shows_all(photos, tmp_path):
     assert "<dog>" not in page
     assert len(re.findall("data:image/png;base64", page)) == 1 + 2 * 5 - 2  # a tenth of each class is held out
     assert "http" not in page.replace("http-equiv", "")
+
+
+def test_names_of_no_encoding_are_shown(photos, tmp_path):
+    folder = os.fsencode(photos / "train" / "cat")
+    for name in (b"\xff.png", b"\xfe.png"):
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write((photos / "train" / "cat" / "0.png").read_bytes())
+    with open(os.path.join(folder, b"caf\xe9.png"), "wb") as file:
+        file.write(b"no image")
+    seen = look_at(str(photos), tmp_path / "r.html")
+    assert seen["duplicates"] == [["train/cat/0.png", r"train/cat/\udcfe.png", r"train/cat/\udcff.png"]]
+    assert list(seen["unreadable"]) == [r"train/cat/caf\udce9.png"]
+    assert r"caf\udce9.png" in (tmp_path / "r.html").read_text()
 
 
 def test_data_without_files_are_looked_at_too(tmp_path):
