@@ -18,12 +18,17 @@ def prepare(
     name: str,
     data_dir: DataDir = None,
     archive: Annotated[Path | None, typer.Option(help="The published archive, if you have it.")] = None,
-    source: Annotated[Path | None, typer.Option("--from", help="Folder or zip of images, a folder a class.")] = None,
+    source: Annotated[Path | None, typer.Option("--from", help="Images: a folder, zip, table or .npz.")] = None,
     image_size: ImageSize = None,
+    resize: Resize = "stretch",
+    channels: Channels = 3,
+    skip_unreadable: SkipUnreadable = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a dataset for tensorflow-datasets (array_record), without TensorFlow."""
-    path = kzoo.prepare_dataset(name, data_dir=data_dir, archive=archive, source=source, image_size=image_size)
+    decoding: Any = {"image_size": image_size, "resize": resize, "channels": channels}
+    reading: Any = {"source": source, "skip_unreadable": skip_unreadable}
+    path = kzoo.prepare_dataset(name, data_dir=data_dir, archive=archive, **decoding, **reading)
     show({"directory": path}, as_json, f"Prepared {path}")
 
 

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kzoo import arguments
-from kzoo.choices import hint
+from kzoo.choices import ResizeMode, hint
 from kzoo.data.dataset import Parts, carve_validation
-from kzoo.data.folder import read_image_folder
 from kzoo.data.images import Decoding
 from kzoo.data.originals import ORIGINALS, Original
 from kzoo.data.prepared import data_root
 from kzoo.data.records import write_records
+from kzoo.data.sources import read_parts
 from kzoo.download import download, sha256_of
 
 _FIRST_VERSION = "1.0.0"
@@ -31,6 +31,9 @@ def prepare(
     archive: str | os.PathLike[str] | None = None,
     source: str | os.PathLike[str] | None = None,
     image_size: arguments.ImageSize | None = None,
+    resize: ResizeMode = "stretch",
+    channels: int = 3,
+    skip_unreadable: bool = False,
     progress: bool = True,
 ) -> Path:
     """Writes a dataset under `data_dir` as `array_record`, for `load_dataset` and for tensorflow-datasets.
@@ -46,10 +49,14 @@ def prepare(
             `~/tensorflow_datasets`.
         archive: Path of the published archive, or of the folder that holds it (`svhn_cropped` has two files), instead
             of a download. Its SHA-256 is checked. Defaults to `None`.
-        source: Path of a folder or .zip of images laid out `split/class/file` or `class/file`, instead of the
-            published archive. Without a test split, a fifth of `train` becomes it. Defaults to `None`.
+        source: Path of images as of `load_dataset` (a folder, .zip, table or .npz), instead of the published archive.
+            Without a test split, a fifth of `train` becomes it. Defaults to `None`.
         image_size: `(height, width)` in pixels to resize the images of `source` to, an integer for a square, or `None`
             to keep their size. Defaults to `None`.
+        resize: How images of another size become that size, `"stretch"`, `"crop"` or `"pad"`. Defaults to `"stretch"`.
+        channels: Integer, 1 for grey, 3 for RGB, 4 for RGB with opacity. Defaults to `3`.
+        skip_unreadable: Boolean, whether to leave out files of `source` that cannot be read, with a warning. Defaults
+            to `False`, an error that lists them.
         progress: Boolean, whether to show progress on the standard error stream. Defaults to `True`.
 
     Returns:
@@ -62,14 +69,14 @@ def prepare(
         OSError: If the download fails or the disk is full.
     """
     original = ORIGINALS.get(name)
-    image_size = arguments.image_size(image_size)
-    _check_arguments(name, archive, source, image_size)
+    decoding = Decoding(image_size, resize, channels)  # type: ignore[arg-type]
+    _check_arguments(name, archive, source, decoding)
     root = data_root(data_dir)
     target = root / name / (original.version if original else _FIRST_VERSION)
     if target.exists():
         raise FileExistsError(f"`name` must not be prepared yet. Received: {name!r}, which is in {str(target)!r}.")
     if source is not None:
-        parts = _read_source(name, original, Path(source), image_size)
+        parts = _read_source(name, original, Path(source), decoding, skip_unreadable)
     else:
         assert original is not None
         splits = original.read(_archives(name, original, root, archive, progress))
@@ -78,7 +85,7 @@ def prepare(
     return target
 
 
-def _check_arguments(name: str, archive: object, source: object, image_size: tuple[int, int] | None) -> None:
+def _check_arguments(name: str, archive: object, source: object, decoding: Decoding) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
         raise ValueError(f"`name` must be lower snake case, as in my_images. Received: name={name!r}.")
     if name == "digits":
@@ -90,8 +97,10 @@ def _check_arguments(name: str, archive: object, source: object, image_size: tup
             f"`name` must be one of {', '.join(ORIGINALS)}, unless `source` (--from) gives the images. "
             f"Received: name={name!r}.{hint(name, ORIGINALS)}"
         )
-    if source is None and image_size is not None:
-        raise ValueError(f"`image_size` must come with `source`. Received: image_size={image_size}.")
+    if source is None and decoding != Decoding():
+        changed = {name: value for name, value in vars(decoding).items() if value != getattr(Decoding(), name)}
+        name, value = next(iter(changed.items()))
+        raise ValueError(f"`{name}` must come with `source`. Received: {name}={value!r}.")
 
 
 def _archives(
@@ -118,11 +127,11 @@ def _archives(
     return paths
 
 
-def _read_source(name: str, original: Original | None, path: Path, image_size: tuple[int, int] | None) -> Parts:
+def _read_source(name: str, original: Original | None, path: Path, decoding: Decoding, skip_unreadable: bool) -> Parts:
     path = path.expanduser()
     if not path.exists():
-        raise FileNotFoundError(f"`source` must be a folder or a .zip file that exists. Received: {str(path)!r}.")
-    parts = read_image_folder(path, Decoding(image_size))
+        raise FileNotFoundError(f"`source` must be a folder or a file that exists. Received: {str(path)!r}.")
+    parts = read_parts(path, decoding, skip_unreadable=skip_unreadable)
     if parts.test is None:
         train, test = carve_validation(parts.train, _TEST_FRACTION, 0, "test")
         parts = dataclasses.replace(parts, train=train, test=test)

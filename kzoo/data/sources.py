@@ -59,9 +59,10 @@ def load_dataset(
             - `"cifar10"`, `"cifar100"`, `"svhn_cropped"`, or the name of any other dataset that was prepared under
               `data_dir` by `kzoo data prepare` (or by tensorflow-datasets, as `array_record`).
             - a path: a folder or .zip of images laid out `split/class/file` (`train`, perhaps `validation` and
-              `test`, by these and other usual names) or `class/file`; a .csv, .tsv or .parquet file with the columns
-              `image` and `label`, perhaps `split` and `weight`; an .npz file with `x_train`, `y_train` and perhaps
-              `x_test`, `y_test`, or `images` and `labels`; or the directory that `prepare_dataset` returned.
+              `test`, by these and other usual names) or `class/file`; a .csv, .tsv, .jsonl or .parquet file with the
+              columns `image` and `label`, perhaps `split` and `weight`; a folder of Hugging Face `datasets`; an .npz
+              file with `x_train`, `y_train` and perhaps `x_test`, `y_test`, or `images` and `labels`; or the directory
+              that `prepare_dataset` returned.
             Defaults to `"digits"`.
         data_dir: Path of the folder of prepared datasets. Defaults to the environment variable `TFDS_DATA_DIR`, or
             `~/tensorflow_datasets`.
@@ -106,20 +107,12 @@ def load_dataset(
     if skip_unreadable and not cache and splits is None:
         raise ValueError("`cache` must be True to skip what cannot be read. Received: cache=False.")
     reading: dict[str, Any] = {"skip_unreadable": skip_unreadable, "cache": cache}
-    known = None
     if os.fspath(name_or_path) == "digits":
-        name, parts = "digits", read_digits(decoding)
+        name, parts, known = "digits", read_digits(decoding), None
     else:
         name, path = _located(name_or_path, data_dir)
-        if is_prepared(path):
-            parts = read_prepared(path, decoding, **reading)
-            known = ORIGINALS.get(parts.name)
-        elif path.suffix.casefold() == ".npz":
-            parts = read_npz(path, decoding)
-        elif is_table(path):
-            parts = read_table(path, decoding, **reading)
-        else:
-            parts = read_image_folder(path, decoding, **reading)
+        parts = read_parts(path, decoding, **reading)
+        known = ORIGINALS.get(parts.name) if is_prepared(path) else None
     if splits is None:
         train, held_out, tested = completed(parts, validation, test, split_seed)
     else:
@@ -137,6 +130,17 @@ def load_dataset(
     }
     dataset = Dataset(parts.name, parts.class_names, train, held_out, tested, flip, source)
     return dataset.balanced() if balance else dataset
+
+
+def read_parts(path: Path, decoding: Decoding, **reading: bool) -> Parts:
+    """Reads what lies at a path, as `load_dataset` names it; `skip_unreadable` and `cache` are as there."""
+    if is_prepared(path):
+        return read_prepared(path, decoding, **reading)
+    if path.suffix.casefold() == ".npz":
+        return read_npz(path, decoding)
+    if is_table(path):
+        return read_table(path, decoding, **reading)
+    return read_image_folder(path, decoding, **reading)
 
 
 def completed(parts: Parts, validation: float, test: float, seed: int) -> tuple[Split, Split, Split]:

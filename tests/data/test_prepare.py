@@ -226,6 +226,24 @@ def test_load_dataset_rejects_tfrecords_and_says_what_to_do(place, tree, tmp_pat
         load_dataset("pets", data_dir=tmp_path)
 
 
+def test_grey_images_of_a_table_are_prepared(tree, tmp_path):
+    rows = ["image,label,split"]
+    for name, data in tree.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+        rows.append(f"{name},{name.split('/')[1]},{name.split('/')[0]}")
+    (tmp_path / "train" / "cat" / "0.png").write_bytes(b"broken")
+    (tmp_path / "pets.csv").write_text("\n".join(rows))
+    arguments = {"image_size": (6, 6), "resize": "pad", "channels": 1}
+    with pytest.warns(UserWarning, match="1 of 8 files cannot be read and are left out"):
+        prepare("pets", tmp_path / "data", source=tmp_path / "pets.csv", skip_unreadable=True, **arguments)
+    dataset = load_dataset("pets", data_dir=tmp_path / "data", channels=1)
+    assert dataset.image_shape == (6, 6, 1)
+    assert dataset.class_names == ("cat", "dog")
+    assert sorted(dataset.test.images[:, 3, 3, 0].tolist()) == [90, 91]
+    assert (dataset.test.images[:, :, 5] == 255).all()  # 4x3 pixels become 6x5
+
+
 def test_prepare_refuses_to_overwrite(place, tree, tmp_path):
     directory = prepare("pets", tmp_path, source=place(tree))
     with pytest.raises(FileExistsError, match=f"must not be prepared yet. Received: 'pets', which is in '{directory}'"):
@@ -245,6 +263,7 @@ def test_prepare_rejects_a_name_that_is_not_snake_case(tmp_path, name):
         ("digits", {}, "`name` must not be digits"),
         ("cifar10", {"archive": "a", "source": "b"}, "`archive` and `source` must not both be given"),
         ("cifar10", {"image_size": (8, 8)}, "`image_size` must come with `source`"),
+        ("cifar10", {"channels": 1}, "`channels` must come with `source`. Received: channels=1"),
         ("pets", {"source": "b", "image_size": (0, 8)}, "`image_size` must be"),
         ("svhn_cropped", {"archive": __file__}, "`archive` must be the folder with train_32x32.mat, test_32x32.mat"),
         ("cifar10", {"archive": __file__}, "must have the SHA-256 c4a38c50.*Received: "),
