@@ -187,6 +187,7 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: #222 }
 table { border-collapse: collapse } td, th { padding: .15rem .8rem .15rem 0; text-align: left; vertical-align: top }
 td + td { font-variant-numeric: tabular-nums } img { image-rendering: pixelated; margin: 2px; border: 1px solid #ddd }
+.class img { max-width: calc(12.5% - 6px); box-sizing: border-box }
 h1, h2 { font-weight: 600 } h2 { margin-top: 2rem } .class { margin: .6rem 0 } .class b { display: block }
 """
 
