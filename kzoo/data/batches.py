@@ -1,6 +1,8 @@
 """Batches that depend on nothing but the seed, the epoch and their number."""
 
+import copy
 import os
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -15,6 +17,7 @@ from kzoo.streams import check_seed, stream
 Batch = tuple[npt.NDArray[Any], ...]
 
 _THREADS = min(4, os.cpu_count() or 1)  # that prepare batches, and how many are prepared ahead
+_OF_A_PROCESS = ("_process", "_lock", "_helper", "_ahead")
 
 
 class Batches(keras.utils.PyDataset):
@@ -73,10 +76,9 @@ class Batches(keras.utils.PyDataset):
         self._served = set[int]()
         self._is_training_epoch = False
         self._times_measured = 0  # since the last batch, or the begin or end of an epoch
-        self._cached_order: tuple[int, npt.NDArray[np.intp]] | None = None
-        self._process = os.getpid()
-        self._helper: ThreadPoolExecutor | None = None
-        self._ahead: dict[tuple[object, ...], Future[Batch]] = {}
+        self._cached_order: tuple[tuple[object, ...], npt.NDArray[np.intp]] | None = None
+        self._last = -1
+        self._begin()
 
     @property
     def batches_per_epoch(self) -> int:
@@ -134,7 +136,8 @@ class Batches(keras.utils.PyDataset):
         self._is_training_epoch, self._times_measured = False, 0
         if starts:
             self._served.clear()
-            self._end_helper()
+            with self._lock:
+                self._end_helper()
         elif len(self._served) == len(self):
             self.start_at(self.epoch + 1)
 
@@ -167,46 +170,66 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> Batch:
         if index < 0:
             raise IndexError(f"`index` must be 0 or larger. Received: index={index}.")
-        if self._process != os.getpid():  # a fork has no copy of the threads
-            self._process, self._helper, self._ahead = os.getpid(), None, {}
+        if self._process != os.getpid():
+            self._begin()
         epoch, index = self.epoch, self.first_batch + index
-        ahead, self._ahead = self._ahead, {}
-        prepared = ahead.pop(self._identity(epoch, index), None)
+        with self._lock:
+            prepared = self._ahead.pop(self._identity(epoch, index), None)
         batch = prepared.result() if prepared else self.batch(epoch, index)
-        self._times_measured = 0
-        self._served.add(index)
-        if index + 1 == self.batches_per_epoch:
-            self._end_helper()
-        elif self.batch_size > 1:  # one takes less than to hand it over
-            self._prepare(epoch, range(index + 1, min(index + 1 + _THREADS, self.batches_per_epoch)), ahead)
+        with self._lock:
+            self._times_measured = 0
+            self._served.add(index)
+            in_order, self._last = index in (self.first_batch, self._last + 1), index
+            if index + 1 == self.batches_per_epoch:
+                self._end_helper()
+            elif in_order and self.batch_size > 1:  # one image takes less than to hand it over
+                self._prepare(epoch, range(index + 1, min(index + 1 + _THREADS, self.batches_per_epoch)))
         return batch
 
-    def _prepare(self, epoch: int, indices: range, ahead: dict[tuple[object, ...], Future[Batch]]) -> None:
-        """Has threads prepare batches, but those that are prepared already."""
+    def _begin(self) -> None:
+        """Starts without batches ahead: a copy, or a fork, has no threads of the original."""
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._helper: ThreadPoolExecutor | None = None
+        self._ahead: dict[tuple[object, ...], Future[Batch]] = {}
+
+    def _prepare(self, epoch: int, indices: range) -> None:
+        """Has threads prepare batches, as the settings are now, and forgets those that nobody asks for any more."""
         self._helper = self._helper or ThreadPoolExecutor(_THREADS, thread_name_prefix="kzoo-batches")
-        for index in indices:
-            wanted = self._identity(epoch, index)
-            self._ahead[wanted] = ahead.get(wanted) or self._helper.submit(self.batch, epoch, index)
+        self._order(epoch)
+        wanted = {self._identity(epoch, index): index for index in indices}
+        for identity in self._ahead.keys() - wanted.keys():
+            self._ahead.pop(identity).cancel()
+        for identity, index in wanted.items():
+            if identity not in self._ahead:
+                self._ahead[identity] = self._helper.submit(copy.copy(self).batch, epoch, index)
 
     def _end_helper(self) -> None:
         """Ends the threads that prepare batches: something may keep these long after their last epoch."""
+        for future in self._ahead.values():  # those that somebody waits for are not among them
+            future.cancel()
+        self._ahead = {}
         if self._helper is not None:
-            self._helper.shutdown(wait=False, cancel_futures=True)
-            self._helper, self._ahead = None, {}
+            self._helper.shutdown(wait=False)
+            self._helper = None
 
     def _identity(self, epoch: int, index: int) -> tuple[object, ...]:
         """Returns all that decides what is in a batch."""
-        settings = (self.classes, self.batch_size, self.drop_remainder, self.seed, self.shuffle, self.augmentation)
-        return (epoch, index, id(self.split), *settings)
+        settings = (self.classes, self.batch_size, self.drop_remainder, self.seed, self.shuffle)
+        return (epoch, index, id(self.split), id(self.augmentation), *settings)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_helper": None, "_ahead": {}}
+        return {name: value for name, value in self.__dict__.items() if name not in _OF_A_PROCESS}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._begin()
 
     def _order(self, epoch: int) -> npt.NDArray[np.intp]:
         # One assignment of one tuple: TensorFlow reads from a thread of its own while the epoch moves on.
-        cached = self._cached_order
-        if cached is None or cached[0] != epoch:
-            count = len(self.split)
+        cached, count = self._cached_order, len(self.split)
+        decides = (epoch, self.seed, self.shuffle, count)
+        if cached is None or cached[0] != decides:
             order = stream(self.seed, "order", epoch).permutation(count) if self.shuffle else np.arange(count)
-            self._cached_order = cached = (epoch, order)
+            self._cached_order = cached = (decides, order)
         return cached[1]

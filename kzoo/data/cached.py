@@ -1,17 +1,17 @@
 """Images that were decoded before, read from their cache."""
 
+import functools
 import json
 import os
-import weakref
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from kzoo.data.examples import Indices
+from kzoo.data.handles import PerProcess
 from kzoo.data.images import Images
 
 FORMAT = 1
@@ -43,8 +43,7 @@ class CachedExamples:
         whole = self._checksums.shape == (count,) and self.sums.shape == (count, channels, 2)
         if manifest.get("format") != FORMAT or not whole or size != count * height * width * channels:
             raise ValueError(f"{str(folder)!r} must be a whole cache of images. Received: {size:,} bytes.")
-        self._descriptor = -1
-        self._process = 0
+        self._file = PerProcess(functools.partial(_Descriptor, folder / "pixels"))
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -61,7 +60,7 @@ class CachedExamples:
             ValueError: If one is not what was written.
         """
         images = np.empty((len(indices), *self.image_shape), np.uint8)
-        size, file = int(np.prod(self.image_shape)), self._opened()
+        size, file = int(np.prod(self.image_shape)), self._file.get().number
         for image, index in zip(images, indices.tolist(), strict=True):
             read = os.preadv(file, [image.data], index * size)
             if read != size or zlib.crc32(image.data) != self._checksums[index]:
@@ -76,12 +75,13 @@ class CachedExamples:
         total: npt.NDArray[np.uint64] = self.sums[indices].sum(axis=0)
         return total
 
-    def _opened(self) -> int:
-        if self._process != os.getpid():
-            self._descriptor = os.open(self.folder / "pixels", os.O_RDONLY | os.O_CLOEXEC)
-            self._process = os.getpid()
-            weakref.finalize(self, os.close, self._descriptor)
-        return self._descriptor
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_process": 0}
+class _Descriptor:
+    """A file that is open for as long as this is there."""
+
+    def __init__(self, path: Path) -> None:
+        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        if hasattr(self, "number"):
+            os.close(self.number)

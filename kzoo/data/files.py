@@ -2,6 +2,7 @@
 
 import abc
 import collections
+import functools
 import os
 import stat
 import threading
@@ -9,6 +10,8 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
+
+from kzoo.data.handles import PerProcess
 
 LARGEST_FILE = 1 << 28  # bytes, of one image: a zip may claim anything
 
@@ -103,14 +106,11 @@ class Archive(Files):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            self._archive = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, NotImplementedError) as error:
-            raise ValueError(f"{str(path)!r} must be a folder or a readable .zip file. Received: {error}.") from error
-        self._lock = threading.Lock()
+        self._opened = PerProcess(functools.partial(_opened, path))
+        _, archive = self._opened.get()
         self._entries: dict[str, zipfile.ZipInfo] = {}
         folders = set[str]()
-        for entry in self._archive.infolist():
+        for entry in archive.infolist():
             written = entry.filename.replace("\\", "/")
             name = str(PurePosixPath(written))
             if ".." in PurePosixPath(name).parts or name.startswith("/"):
@@ -127,14 +127,23 @@ class Archive(Files):
     def read(self, name: str) -> bytes:
         entry = self._entries[name]
         _check_size(self.where(name), entry.file_size)
+        lock, archive = self._opened.get()
         try:
-            with self._lock, self._archive.open(entry) as file:
+            with lock, archive.open(entry) as file:
                 return file.read(LARGEST_FILE + 1)
         except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
             raise ValueError(f"{name!r} in {str(self.path)!r} must be readable. Received: {error}.") from error
 
     def stamp(self, name: str) -> tuple[int, int]:
         return self._entries[name].file_size, self._entries[name].CRC
+
+
+def _opened(path: Path) -> tuple[threading.Lock, zipfile.ZipFile]:
+    """Opens a .zip file, with a lock: it is read by one thread at a time."""
+    try:
+        return threading.Lock(), zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise ValueError(f"{str(path)!r} must be a folder or a readable .zip file. Received: {error}.") from error
 
 
 def files_of(path: Path) -> Files:

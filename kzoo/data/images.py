@@ -251,7 +251,7 @@ def _scaled_transparency(data: bytes, clear: Any) -> Any:
     """
     depth, color = data[24:26]
     if color == 0 and depth in (2, 4):
-        return clear * 255 // (2**depth - 1)
+        return (clear & (2**depth - 1)) * 255 // (2**depth - 1)
     if color == 2 and depth == 16:
         return tuple(level >> 8 for level in clear)
     return clear

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kzoo import arguments
@@ -73,8 +73,7 @@ def prepare(
     _check_arguments(name, archive, source, decoding)
     root = data_root(data_dir)
     target = root / name / (original.version if original else _FIRST_VERSION)
-    if target.exists():
-        raise FileExistsError(f"`name` must not be prepared yet. Received: {name!r}, which is in {str(target)!r}.")
+    _check_new(target)
     if source is not None:
         parts = _read_source(name, original, Path(source), decoding, skip_unreadable)
     else:
@@ -83,6 +82,20 @@ def prepare(
         parts = Parts(name, original.class_names, splits["train"], None, splits["test"])
     _write(parts, original, root, target, progress)
     return target
+
+
+def _check_new(target: Path) -> None:
+    if target.exists():
+        name = target.parent.name
+        raise FileExistsError(f"`name` must not be prepared yet. Received: {name!r}, which is in {str(target)!r}.")
+
+
+def _check_class_names(names: Sequence[str]) -> None:
+    """Raises `ValueError` for names that tensorflow-datasets, which writes one a line, would read as others."""
+    for name in names:
+        is_whole = name.splitlines() == [name] and name == name.strip()
+        if not is_whole or name != name.encode("utf-8", "replace").decode():
+            raise ValueError(f"A class must be named by one line of text, without space around it. Received: {name!r}.")
 
 
 def _check_arguments(name: str, archive: object, source: object, decoding: Decoding) -> None:
@@ -154,7 +167,9 @@ def _read_source(name: str, original: Original | None, path: Path, decoding: Dec
 
 def _write(parts: Parts, original: Original | None, root: Path, target: Path, progress: bool) -> None:
     """Writes into a folder beside `target` and renames it at the end."""
+    _check_class_names(parts.class_names)
     with _aside(root, parts.name) as folder:
+        _check_new(target)  # now that no other process prepares it
         try:
             written = write_records(parts, original, target.name, folder, progress=progress)
             target.parent.mkdir(exist_ok=True)
@@ -182,10 +197,10 @@ def _aside(root: Path, name: str) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / "lock", timeout=0):
-            for left in folder.iterdir():
-                if left.is_dir():
-                    print(f"Preparing {name} was interrupted before: it starts anew.", file=sys.stderr)  # noqa: T201
-                    shutil.rmtree(left)
+            if left := [path for path in folder.iterdir() if path.is_dir()]:
+                print(f"Preparing {name} was interrupted before: it starts anew.", file=sys.stderr)  # noqa: T201
+                for path in left:
+                    shutil.rmtree(path)
             try:
                 yield folder
             finally:

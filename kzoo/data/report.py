@@ -6,6 +6,7 @@ import dataclasses
 import html
 import io
 import os
+import uuid
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,7 @@ from kzoo.data.folder import members_of
 from kzoo.data.images import SIDEWAYS, Decoding, opened_image, orientation_of
 from kzoo.data.layouts import layout_of
 from kzoo.data.prepared import is_prepared
-from kzoo.data.sources import load_dataset
+from kzoo.data.sources import load_dataset, located
 from kzoo.data.tables import is_table
 
 _SHOWN = 8  # examples of a class
@@ -46,10 +47,10 @@ def look_at(
         What `Dataset.summary` says, of images of different sizes at 64x64 pixels, cropped; of a folder or zip also what
         `survey` says.
     """
-    path = Path(name_or_path).expanduser()
-    is_files = path.is_dir() and not is_prepared(path) and not is_table(path)
+    if report is not None:
+        _check_target(report)
     seen = None
-    if is_files or (path.is_file() and path.suffix.casefold() == ".zip"):
+    if (path := _files_at(name_or_path, options.get("data_dir"))) is not None:
         names = [field.name for field in dataclasses.fields(Decoding)]
         seen, decoding = survey(path, Decoding(**{name: options[name] for name in names if name in options}))
         options |= {**dataclasses.asdict(decoding), "skip_unreadable": True}  # those are told here
@@ -59,6 +60,15 @@ def look_at(
     if report is not None:
         write_report(report, dataset, seen)
     return {**dataset.summary(), **(seen or {})}
+
+
+def _files_at(name_or_path: str, data_dir: Any) -> Path | None:
+    """Returns the folder or zip that a dataset is read from, or `None` if it is no such."""
+    if name_or_path == "digits":
+        return None
+    _, path = located(name_or_path, data_dir)
+    is_folder = path.is_dir() and not is_prepared(path) and not is_table(path)
+    return path if is_folder or (path.is_file() and path.suffix.casefold() == ".zip") else None
 
 
 def survey(path: Path, decoding: Decoding | None = None) -> tuple[dict[str, Any], Decoding]:
@@ -178,9 +188,21 @@ def write_report(path: Path, dataset: Dataset, seen: dict[str, Any] | None) -> N
     body += ["<h2>Examples</h2>", *_sheets(dataset)]
     page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(dataset.name)}</title>'
     page += f"<style>{_STYLE}</style><body>{''.join(body)}</body></html>\n"
-    aside = path.with_name(f".{path.name}")
-    aside.write_text(page, encoding="utf-8")
-    aside.replace(path)
+    path = path.resolve()  # a link stays one
+    aside = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    try:
+        aside.write_bytes(page.encode("utf-8", "backslashreplace"))  # names of files need not be of any encoding
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _check_target(report: Path) -> None:
+    """Raises an error unless a report can be written there: nothing but a file is replaced."""
+    if not report.parent.is_dir():
+        raise FileNotFoundError(f"`report` must be a file in a folder that exists. Received: {str(report)!r}.")
+    if report.exists() and not report.is_file():
+        raise ValueError(f"`report` must be the name of a file. Received: {str(report)!r}, which is something else.")
 
 
 _STYLE = """
@@ -188,7 +210,8 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem
 table { border-collapse: collapse } td, th { padding: .15rem .8rem .15rem 0; text-align: left; vertical-align: top }
 td + td { font-variant-numeric: tabular-nums } img { image-rendering: pixelated; margin: 2px; border: 1px solid #ddd }
 .class img { max-width: calc(12.5% - 6px); box-sizing: border-box }
-h1, h2 { font-weight: 600 } h2 { margin-top: 2rem } .class { margin: .6rem 0 } .class b { display: block }
+h1, h2 { font-weight: 600 } h2 { margin-top: 2rem } td, th, li, b { overflow-wrap: anywhere }
+.class { margin: .6rem 0 } .class b { display: block }
 """
 
 

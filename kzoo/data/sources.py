@@ -110,7 +110,7 @@ def load_dataset(
     if os.fspath(name_or_path) == "digits":
         name, parts, known = "digits", read_digits(decoding), None
     else:
-        name, path = _located(name_or_path, data_dir)
+        name, path = located(name_or_path, data_dir)
         parts = read_parts(path, decoding, **reading)
         known = ORIGINALS.get(parts.name) if is_prepared(path) else None
     if splits is None:
@@ -184,7 +184,7 @@ def _as_listed(parts: Parts, splits: Mapping[str, Sequence[str]]) -> tuple[Split
     return train, validation, test
 
 
-def _located(name_or_path: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None) -> tuple[str, Path]:
+def located(name_or_path: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None) -> tuple[str, Path]:
     """Returns the name by which to load a dataset again, from anywhere, and the path where it is."""
     name, path = os.fspath(name_or_path), Path(name_or_path).expanduser()
     if not name:
@@ -203,7 +203,8 @@ def _located(name_or_path: str | os.PathLike[str], data_dir: str | os.PathLike[s
                     f"{name!r} must be prepared under {str(root)!r} first. Run: {prepare_command(name, root)}"
                 )
     if path.exists():
-        return str(path.resolve()), path.resolve()
+        path = Path(os.path.abspath(path))  # links keep their names, which say what is there
+        return str(path), path
     if isinstance(name_or_path, os.PathLike) or path.suffix or len(path.parts) > 1:
         raise FileNotFoundError(f"`name_or_path` must be a folder or a .zip file that exists. Received: {name!r}.")
     root = data_root(data_dir)

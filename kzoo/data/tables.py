@@ -1,17 +1,20 @@
 """Images that a table lists with their labels, a row an image."""
 
 import functools
+import os
+import reprlib
+import stat
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kzoo.data.assembling import Member, assembled
 from kzoo.data.dataset import Parts
 from kzoo.data.files import LARGEST_FILE
 from kzoo.data.images import Decoding
 from kzoo.data.layouts import SPLIT_NAMES
-from kzoo.data.rows import COLUMNS, Row, Stored, rows_of, table_files
+from kzoo.data.rows import COLUMNS, Rows, Stored, rows_of, table_files
 
 
 def read_table(path: Path, decoding: Decoding, *, skip_unreadable: bool = False, cache: bool = True) -> Parts:
@@ -35,23 +38,32 @@ def read_table(path: Path, decoding: Decoding, *, skip_unreadable: bool = False,
         ValueError: If a column is missing, a value cannot be understood, or an image cannot be read.
         ImportError: If a Parquet or Arrow file needs pyarrow, which is missing.
     """
-    rows, places, known = list[Row](), list[Path](), dict[str, list[str]]()
-    for file, split in table_files(path):
-        found, known = rows_of(file)
-        rows += [row if split is None else {**row, "split": split} for row in found]
-        places += [file.parent] * len(found)
+    tables = [(file, rows_of(file.path)) for file in table_files(path)]
+    rows = [row if file.split is None else {**row, "split": file.split} for file, table in tables for row in table.rows]
+    places = [file.path.parent.absolute() for file, table in tables for _ in table.rows]
     if not rows:
         raise ValueError(f"{str(path)!r} must have a row for each image. Received: none.")
-    columns = _columns(path, rows[0])
+    names = [name for _, table in tables for name in table.columns]
+    columns = _columns(path, dict.fromkeys((*names, *(name for row in rows for name in row))))
     labels = [_label(path, number, row.get(columns["label"])) for number, row in enumerate(rows, start=1)]
-    class_names, label_of = _classes(path, labels, known.get(columns["label"]))
-    root = (path.parent if path.is_file() else path).resolve()
-    members = []
-    for number, (row, place, label) in enumerate(zip(rows, places, labels, strict=True), start=1):
-        split = _split(path, number, row.get(columns["split"])) if "split" in columns else "train"
-        weight = _weight(path, number, row.get(columns["weight"])) if "weight" in columns else 1.0
-        name, where, stamp, read = _file(path, number, row.get(columns["image"]), place.resolve(), root)
-        members.append(Member(split, name, where, label_of[label], stamp, read, weight))
+    class_names, label_of = _classes(path, labels, _known(path, columns["label"], [table for _, table in tables]))
+    root = Path(os.path.abspath(path.parent if path.is_file() else path))
+    files = [
+        _file(path, number, row.get(columns["image"]), place, root)
+        for number, (row, place) in enumerate(zip(rows, places, strict=True), start=1)
+    ]
+    if "split" in columns:
+        splits = [_split(path, number, row.get(columns["split"])) for number, row in enumerate(rows, start=1)]
+    else:
+        splits = _splits_of_folders([file.name for file in files])
+    weights = [
+        _weight(path, number, row.get(columns["weight"])) if "weight" in columns else 1.0
+        for number, row in enumerate(rows, start=1)
+    ]
+    members = [
+        Member(split, name, where, label_of[label], stamp, read, weight)
+        for (name, where, stamp, read), split, label, weight in zip(files, splits, labels, weights, strict=True)
+    ]
     names = [member.name for member in members]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -62,9 +74,9 @@ def read_table(path: Path, decoding: Decoding, *, skip_unreadable: bool = False,
     return assembled(str(path), name, class_names, members, decoding, skip_unreadable, cache)
 
 
-def _columns(path: Path, row: Mapping[str, Any]) -> dict[str, str]:
+def _columns(path: Path, names: Iterable[Any]) -> dict[str, str]:
     """Returns which column is the image, the label, the split and the weight."""
-    given = {str(name).strip().casefold(): name for name in row if name is not None}
+    given = {str(name).strip().casefold(): name for name in names if name is not None}
     found = {
         what: next(given[name] for name in names if name in given)
         for what, names in COLUMNS.items()
@@ -79,12 +91,31 @@ def _columns(path: Path, row: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+def _known(path: Path, column: str, tables: Sequence[Rows]) -> list[str] | None:
+    """Returns the names of the classes that the tables of a dataset have, or `None` if none has them."""
+    found = [table.classes[column] for table in tables if column in table.classes]
+    if others := [names for names in found if names != found[0]]:
+        raise ValueError(
+            f"{str(path)!r} must have tables with the same class names, in the same order. "
+            f"Received: {found[0]} and {others[0]}."
+        )
+    return found[0] if found else None
+
+
+def _splits_of_folders(names: Sequence[str]) -> list[str]:
+    """Returns the split of each file by the first folder of its name, if those are splits; else all are `train`."""
+    splits = [SPLIT_NAMES.get(name.partition("/")[0].casefold()) if "/" in name else None for name in names]
+    return [str(split) for split in splits] if None not in splits and "train" in splits else ["train"] * len(names)
+
+
 def _label(path: Path, number: int, value: Any) -> str | int:
     if isinstance(value, str) and value.strip():
         return value.strip()
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    raise ValueError(f"{str(path)!r}, row {number}: the label must be text or a whole number. Received: {value!r}.")
+    raise ValueError(
+        f"{str(path)!r}, row {number}: the label must be text or a whole number. Received: {_short(value)}."
+    )
 
 
 def _classes(
@@ -92,7 +123,7 @@ def _classes(
 ) -> tuple[tuple[str, ...], dict[str | int, int]]:
     """Returns the names of the classes, and the label of each value in the table."""
     values = set(labels)
-    numbers = {value: int(value) for value in values if isinstance(value, int) or value.isdecimal()}
+    numbers = {value: int(value) for value in values if isinstance(value, int) or _is_number(value)}
     if known is not None and len(numbers) == len(values):
         if unknown := [number for number in numbers.values() if not 0 <= number < len(known)]:
             raise ValueError(
@@ -101,9 +132,11 @@ def _classes(
             )
         return tuple(known), dict(numbers)
     if len(numbers) == len(values):
-        ordered: list[Any] = sorted(values, key=lambda value: numbers[value])
+        ordered: list[Any] = sorted(values, key=lambda value: (numbers[value], str(value)))
     else:
         ordered = sorted(values, key=str)
+    if both := [value for value in values if isinstance(value, int) and str(value) in values]:
+        raise ValueError(f"{str(path)!r} must have labels of one kind. Received: {both[0]} as a number and as text.")
     return tuple(map(str, ordered)), {value: label for label, value in enumerate(ordered)}
 
 
@@ -119,37 +152,57 @@ def _split(path: Path, number: int, value: Any) -> str:
 def _weight(path: Path, number: int, value: Any) -> float:
     try:
         weight = 1.0 if value in (None, "") else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         weight = -1.0
     if not 0 <= weight < float("inf"):
-        raise ValueError(f"{str(path)!r}, row {number}: the weight must be a number, 0 or larger. Received: {value!r}.")
+        raise ValueError(
+            f"{str(path)!r}, row {number}: the weight must be a number, 0 or larger. Received: {_short(value)}."
+        )
     return weight
 
 
-def _file(
-    path: Path, number: int, image: Any, place: Path, root: Path
-) -> tuple[str, str, tuple[int, int], Callable[[], bytes]]:
-    """Returns name, place, stamp and reader of the image of a row; one in a file must lie in the root or below."""
+class _File(NamedTuple):
+    name: str
+    where: str
+    stamp: tuple[int, int]
+    read: Callable[[], bytes]
+
+
+def _file(path: Path, number: int, image: Any, place: Path, root: Path) -> _File:
+    """Returns the image of a row; one in a file must lie in the root or below, perhaps as a link."""
     if isinstance(image, Mapping):
         image = image.get("path") if image.get("bytes") is None else image["bytes"]
     if isinstance(image, bytes):
-        return f"row {number}", f"{path} row {number}", (len(image), zlib.crc32(image)), lambda: image
+        return _File(
+            f"row {number}", f"{path} row {number}", (len(image), zlib.crc32(image)), functools.partial(bytes, image)
+        )
     if isinstance(image, Stored):
-        return f"row {number}", f"{path} row {number}", image.stamp, image.read
-    if not isinstance(image, str) or not image.strip():
-        raise ValueError(f"{str(path)!r}, row {number}: the image must be a path. Received: {image!r}.")
-    if "\0" in image or len(image) > 1000:
-        raise ValueError(f"{str(path)!r}, row {number}: the image must be a path. Received: {len(image)} characters.")
-    file = (place / image.strip().replace("\\", "/")).resolve()
+        return _File(f"row {number}", f"{path} row {number}", image.stamp, image.read)
+    if not isinstance(image, str) or not image.strip() or "\0" in image or len(image) > 1000:
+        raise ValueError(f"{str(path)!r}, row {number}: the image must be a path. Received: {_short(image)}.")
+    file = Path(os.path.abspath(place / image.strip().replace("\\", "/")))
     if not file.is_relative_to(root):
         raise ValueError(f"{str(path)!r}, row {number}: the image must lie beside the table. Received: {image!r}.")
-    if not file.is_file():
+    try:
+        status = file.stat()
+    except (OSError, ValueError):
+        status = None
+    if status is None or not stat.S_ISREG(status.st_mode):
         raise ValueError(f"{str(path)!r}, row {number}: the image must be a file. Received: {image!r}.")
-    status = file.stat()
     if status.st_size > LARGEST_FILE:
         raise ValueError(f"{str(file)!r} must have at most {LARGEST_FILE:,} bytes. Received: {status.st_size:,}.")
     stamp = (status.st_size, status.st_mtime_ns)
-    return file.relative_to(root).as_posix(), str(file), stamp, functools.partial(Path.read_bytes, file)
+    return _File(file.relative_to(root).as_posix(), str(file), stamp, functools.partial(Path.read_bytes, file))
+
+
+def _is_number(text: str) -> bool:
+    """Returns whether a label is a whole number; of more digits than any it is a text."""
+    return text.isdecimal() and len(text) <= 18
+
+
+def _short(value: Any) -> str:
+    """Returns a value as a message shows it."""
+    return reprlib.repr(value) if isinstance(value, list | dict | str | bytes | int) else repr(value)
 
 
 def is_table(path: Path) -> bool:

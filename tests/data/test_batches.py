@@ -4,7 +4,7 @@ import hashlib
 import os
 import pickle
 import threading
-from concurrent.futures import wait
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import keras
 import numpy as np
@@ -205,10 +205,58 @@ def test_batch_prepared_ahead_is_not_of_other_settings(batches, name, value):
         np.testing.assert_array_equal(prepared, asked)
 
 
+@pytest.mark.parametrize(("name", "value"), [("seed", 5), ("shuffle", False), ("split", None)])
+def test_order_is_that_of_the_settings(numbered, batches, name, value):
+    batches.batch(0, 0)
+    value = numbered.take(np.arange(5)) if name == "split" else value
+    setattr(batches, name, value)
+    settings = {"split": batches.split, "seed": batches.seed, "shuffle": batches.shuffle}
+    other = Batches(classes=2, batch_size=3, augmentation=batches.augmentation, **settings)
+    np.testing.assert_array_equal(batches.batch(0, 0)[0], other.batch(0, 0)[0])
+
+
+def test_batches_ahead_are_of_the_settings_when_they_were_begun(batches, monkeypatch):
+    may_read, read = threading.Event(), batches.split.read
+
+    def wait_and_read(chosen):
+        if threading.current_thread() is not threading.main_thread():
+            assert may_read.wait(10)
+        return read(chosen)
+
+    monkeypatch.setattr(batches.split, "read", wait_and_read)
+    expected = levels(batches.batch(0, 1))
+    batches[0]
+    batches.seed = 5  # while threads prepare
+    may_read.set()
+    wait(batches._ahead.values())
+    batches.seed = 0
+    assert levels(batches[1]) == expected
+
+
+def test_batches_in_another_order_are_not_prepared(numbered):
+    batches = Batches(numbered, 2, batch_size=1)
+    batches.batch_size = 2
+    for index in (3, 1, 4, 2):
+        batches[index]
+    assert not batches._ahead
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_several_threads_may_read(numbered, workers):
+    """`workers` is of Keras, whose threads ask for batches at the same time."""
+    split = kzoo.Split(numbered.images.repeat(20, axis=0), numbered.labels.repeat(20))
+    batches = Batches(split, 2, batch_size=4, shuffle=True)
+    expected = [levels(batches.batch(0, index)) for index in range(len(batches))]
+    with ThreadPoolExecutor(workers) as pool:
+        for _ in range(20):
+            assert list(pool.map(lambda index: levels(batches[index]), range(len(batches)))) == expected
+
+
 def test_batches_in_use_are_copied_and_sent_to_processes(batches):
     expected = [batches[index][0] for index in range(3)]
     for other in (copy.deepcopy(batches), pickle.loads(pickle.dumps(batches))):
         np.testing.assert_array_equal([other[index][0] for index in range(3)], expected)
+        other.on_epoch_end()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

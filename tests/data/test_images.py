@@ -126,6 +126,7 @@ def png(depth, color, rows, clear):
     [
         (png(2, 0, [bytes([0b00011011])], [2]), [[0] * 3, [85] * 3, [9] * 3, [255] * 3]),
         (png(4, 0, [bytes([0x3F])], [3]), [[9] * 3, [255] * 3]),
+        (png(4, 0, [bytes([0x3F])], [0xF3]), [[9] * 3, [255] * 3]),  # of the number, only its depth counts
         (
             png(16, 2, [struct.pack(">6H", 0x1122, 0x3344, 0x5566, 0x8000, 0, 0xFFFF)], [0x1122, 0x3344, 0x5566]),
             [[9] * 3, [0x80, 0, 0xFF]],

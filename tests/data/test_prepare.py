@@ -244,6 +244,26 @@ def test_grey_images_of_a_table_are_prepared(tree, tmp_path):
     assert (dataset.test.images[:, :, 5] == 255).all()  # 4x3 pixels become 6x5
 
 
+@pytest.mark.parametrize("name", ["a\nb", "cat ", " dog", "a\u2028b"])
+def test_prepare_refuses_class_names_that_would_be_read_as_others(tree, tmp_path, name):
+    for path, data in tree.items():
+        file = tmp_path / path.replace("/cat/", f"/{name}/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+    with pytest.raises(ValueError, match="A class must be named by one line of text, without space around it. Rec"):
+        prepare("pets", tmp_path / "data", source=tmp_path)
+
+
+def test_prepare_refuses_to_overwrite_what_another_process_made(place, tree, tmp_path, monkeypatch):
+    from kzoo.data import prepare as module
+
+    read = module.read_parts
+    target = tmp_path / "pets" / "1.0.0"
+    monkeypatch.setattr(module, "read_parts", lambda *of, **how: (target.mkdir(parents=True), read(*of, **how))[1])
+    with pytest.raises(FileExistsError, match="must not be prepared yet"):
+        prepare("pets", tmp_path, source=place(tree))
+
+
 def test_prepare_refuses_to_overwrite(place, tree, tmp_path):
     directory = prepare("pets", tmp_path, source=place(tree))
     with pytest.raises(FileExistsError, match=f"must not be prepared yet. Received: 'pets', which is in '{directory}'"):

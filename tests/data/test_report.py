@@ -105,6 +105,32 @@ def test_names_of_no_encoding_are_shown(photos, tmp_path):
     assert seen["duplicates"] == [["train/cat/0.png", r"train/cat/\udcfe.png", r"train/cat/\udcff.png"]]
     assert list(seen["unreadable"]) == [r"train/cat/caf\udce9.png"]
     assert r"caf\udce9.png" in (tmp_path / "r.html").read_text()
+    os.rename(folder, os.path.join(os.path.dirname(folder), b"ch\xe2t"))
+    os.rename(photos / "test" / "cat", os.path.join(os.fsencode(photos / "test"), b"ch\xe2t"))
+    look_at(str(photos), tmp_path / "r.html")
+    assert r"ch\udce2t" in (tmp_path / "r.html").read_text()
+
+
+def test_report_replaces_nothing_but_a_file(photos, tmp_path):
+    with pytest.raises(FileNotFoundError, match="`report` must be a file in a folder that exists"):
+        look_at(str(photos), tmp_path / "none" / "r.html")
+    os.mkfifo(tmp_path / "pipe")
+    for other in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(ValueError, match="`report` must be the name of a file.*which is something else"):
+            look_at(str(photos), other)
+    (tmp_path / ".env").write_text("kept")
+    (tmp_path / "link").symlink_to(tmp_path / "r.html")
+    look_at(str(photos), tmp_path / "env")
+    look_at(str(photos), tmp_path / "link")
+    assert (tmp_path / ".env").read_text() == "kept"
+    assert (tmp_path / "link").is_symlink()
+    assert "<h1>photos</h1>" in (tmp_path / "r.html").read_text()
+
+
+def test_names_come_before_folders_as_in_training(photos, tmp_path, monkeypatch):
+    photos.rename(tmp_path / "digits")
+    monkeypatch.chdir(tmp_path)
+    assert "files" not in look_at("digits")
 
 
 def test_data_without_files_are_looked_at_too(tmp_path):

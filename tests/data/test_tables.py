@@ -1,7 +1,12 @@
 """Images that a table lists, or that an array of NumPy holds."""
 
+import copy
 import io
 import json
+import os
+import pickle
+import shutil
+import zipfile
 
 import numpy as np
 import pyarrow
@@ -306,7 +311,8 @@ def test_metadata_without_labels_leaves_the_folders_as_classes(tmp_path):
 
 def save_to_disk(folder, rows):
     folder.mkdir(parents=True)
-    (folder / "state.json").write_text("{}")
+    (folder / "state.json").write_text('{"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}')
+    (folder / "cache-0123.arrow").write_bytes(b"what `map` and `filter` leave beside it")
     (folder / "dataset_info.json").write_text('{"features": {"image": {"_type": "Image"}}}')
     content = pyarrow.table(rows)
     features = {"image": {"_type": "Image"}, "label": {"names": ["cat", "dog"], "_type": "ClassLabel"}}
@@ -370,3 +376,174 @@ def test_lines_that_are_no_json_objects_are_an_error(tmp_path, content, message)
     (tmp_path / "pets.jsonl").write_text(content)
     with pytest.raises(ValueError, match=message):
         kzoo.load_dataset(tmp_path / "pets.jsonl")
+
+
+def parquet(path, levels, labels=None, names=None, **columns):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = {"image": [{"bytes": png(level)} for level in levels], "label": labels or [0, 1] * (len(levels) // 2)}
+    content = pyarrow.table({**rows, **columns})
+    if names:
+        features = {"label": {"names": names, "_type": "ClassLabel"}}
+        content = content.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    pyarrow.parquet.write_table(content, path)
+
+
+def test_class_names_are_the_same_in_each_file(tmp_path):
+    parquet(tmp_path / "train-0.parquet", LEVELS[:6], names=["cat", "dog"])
+    parquet(tmp_path / "test-0.parquet", LEVELS[6:])
+    assert kzoo.load_dataset(tmp_path).class_names == ("cat", "dog")
+    parquet(tmp_path / "test-0.parquet", LEVELS[6:], names=["dog", "cat"])
+    with pytest.raises(ValueError, match="must have tables with the same class names, in the same order"):
+        kzoo.load_dataset(tmp_path)
+
+
+def test_columns_are_those_of_all_rows(folder):
+    rows = [{"image": f"images/{level}.png", "label": "ab"[i % 2]} for i, level in enumerate(LEVELS)]
+    lines = [json.dumps(row) for row in rows[:11]] + [json.dumps({**rows[11], "split": "test", "text": "\u2028"})]
+    (folder / "pets.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(ValueError, match="row 1: the split must be train, validation or test. Received: None"):
+        kzoo.load_dataset(folder / "pets.jsonl")
+    lines = [json.dumps({**row, "split": "train"}) for row in rows[:11]] + lines[11:]
+    lines[3] = json.dumps({**rows[3], "split": "train", "text": "a\u2028b"}, ensure_ascii=False)
+    (folder / "pets.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    assert levels_of(kzoo.load_dataset(folder / "pets.jsonl").test) == LEVELS[11:]
+
+
+def test_folders_named_like_splits_are_the_splits(folder):
+    for split, levels in (("train", LEVELS[:8]), ("test", LEVELS[8:])):
+        (folder / split).mkdir()
+        for level in levels:
+            (folder / "images" / f"{level}.png").rename(folder / split / f"{level}.png")
+    rows = [(f"{'train' if i < 8 else 'test'}/{level}.png", "ab"[i % 2]) for i, level in enumerate(LEVELS)]
+    dataset = kzoo.load_dataset(table(folder, [("file_name", "label"), *rows], "metadata.csv").parent)
+    assert levels_of(dataset.test) == LEVELS[8:]
+
+
+def test_order_of_the_classes_is_always_the_same(folder):
+    rows = [(f"images/{level}.png", ("1", "01", "001")[i % 3]) for i, level in enumerate(LEVELS)]
+    assert kzoo.load_dataset(table(folder, [("path", "label"), *rows])).class_names == ("001", "01", "1")
+
+
+def test_columns_that_nobody_needs_are_not_read(tmp_path):
+    parquet(tmp_path / "pets.parquet", LEVELS, when=pyarrow.array([1] * 12, pyarrow.timestamp("ns")))
+    assert len(kzoo.load_dataset(tmp_path / "pets.parquet").train) == 8
+
+
+@pytest.mark.parametrize("content", [b"file_name,label\n\xff,a", b"a,a\n1,2", b""])
+def test_metadata_of_something_else_are_left_alone(folder, content):
+    for i, level in enumerate(LEVELS):
+        (folder / "pets" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        (folder / "images" / f"{level}.png").rename(folder / "pets" / "ab"[i % 2] / f"{level}.png")
+    (folder / "pets" / "metadata.csv").write_bytes(content)
+    assert kzoo.load_dataset(folder / "pets").class_names == ("a", "b")
+
+
+def test_links_to_tables_and_images_are_followed(tmp_path):
+    """As the cache of the Hugging Face hub has them."""
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "pets").mkdir()
+    for level in LEVELS:
+        (tmp_path / "blobs" / f"image{level}").write_bytes(png(level))
+        (tmp_path / "pets" / f"{level}.png").symlink_to(tmp_path / "blobs" / f"image{level}")
+    rows = [(f"{level}.png", "ab"[i % 2]) for i, level in enumerate(LEVELS)]
+    table(tmp_path / "blobs", [("file_name", "label"), *rows], "0123")
+    (tmp_path / "pets" / "train.csv").symlink_to(tmp_path / "blobs" / "0123")
+    assert kzoo.load_dataset(tmp_path / "pets" / "train.csv").class_names == ("a", "b")
+
+
+def test_splits_of_other_names_are_told(tmp_path):
+    for split in ("train", "extra"):
+        images = [{"bytes": png(level), "path": None} for level in LEVELS]
+        save_to_disk(tmp_path / split, {"image": images, "label": [0, 1] * 6})
+    (tmp_path / "dataset_dict.json").write_text('{"splits": ["train", "extra", "../train"]}')
+    with pytest.warns(UserWarning, match=r"splits of other names are left out: extra, \.\./train"):
+        assert len(kzoo.load_dataset(tmp_path).train) == 8
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ("{", "must be JSON"),
+        ("[]", "must be a JSON object"),
+        ("{}", "must list the files. Received: None"),
+        ('{"_data_files": [{"filename": "../x.arrow"}]}', "must list the files"),
+        ('{"_indices_files": [{"filename": "x"}]}', "call `flatten_indices`"),
+    ],
+)
+def test_damaged_state_of_a_saved_table_is_an_error(tmp_path, state, message):
+    save_to_disk(tmp_path / "pets", {"image": [{"bytes": png(9), "path": None}], "label": [0]})
+    (tmp_path / "pets" / "state.json").write_text(state)
+    with pytest.raises(ValueError, match=message):
+        kzoo.load_dataset(tmp_path / "pets")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"image": "images/10.png", "label": 1, "weight": 10**400}, "row 12: the weight must be a number"),
+        ({"image": "images/10.png\ud800", "label": 1}, "row 12: the image must be a file"),
+        (
+            {"image": list(range(1000)), "label": 1},
+            r"row 12: the image must be a path. Received: \[0, 1, 2, 3, 4, 5, \.\.\.\]",
+        ),
+        (
+            {"image": "images/120.png", "label": "1"},
+            "must have labels of one kind. Received: 1 as a number and as text",
+        ),
+    ],
+)
+def test_odd_values_are_errors_that_name_the_table(folder, row, message):
+    rows = [{"image": f"images/{level}.png", "label": i % 2} for i, level in enumerate(LEVELS[:11])]
+    (folder / "pets.jsonl").write_text("\n".join(map(json.dumps, [*rows, row])))
+    with pytest.raises(ValueError, match=f"pets.jsonl'.*{message}"):
+        kzoo.load_dataset(folder / "pets.jsonl")
+
+
+def test_label_of_more_digits_than_any_number_is_a_text(folder):
+    rows = [(f"images/{level}.png", "7" * (1 + 5000 * (i % 2))) for i, level in enumerate(LEVELS)]
+    assert kzoo.load_dataset(table(folder, [("path", "label"), *rows])).class_names == ("7", "7" * 5001)
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow", "zip", "folder"])
+@pytest.mark.parametrize("cache", [True, False])
+def test_splits_are_copied_and_sent_to_processes(tmp_path, form, cache):
+    path = tmp_path / "pets"
+    if form == "parquet":
+        parquet(path / "train.parquet", LEVELS)
+    elif form == "arrow":
+        save_to_disk(path, {"image": [{"bytes": png(level), "path": None} for level in LEVELS], "label": [0, 1] * 6})
+    else:
+        for i, level in enumerate(LEVELS):
+            (path / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+            (path / "ab"[i % 2] / f"{level}.png").write_bytes(png(level))
+    if form == "zip":
+        path = shutil.make_archive(str(path), "zip", path)
+    split = kzoo.load_dataset(path, cache=cache).train
+    for other in (copy.deepcopy(split), pickle.loads(pickle.dumps(split))):
+        np.testing.assert_array_equal(other.images, split.images)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning", "ignore:os.fork:RuntimeWarning")
+def test_zip_is_read_by_several_processes_at_once(tmp_path):
+    with zipfile.ZipFile(tmp_path / "pets.zip", "w") as archive:
+        for i in range(200):
+            archive.writestr(f"{'ab'[i % 2]}/{i}.png", png(i))
+    split = kzoo.load_dataset(tmp_path / "pets.zip", cache=False).train
+    expected = split.images
+    children = []
+    for _ in range(4):
+        child = os.fork()
+        if not child:
+            os._exit(0 if np.array_equal(split.images, expected) else 1)
+        children.append(child)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * 4
+
+
+def test_parquet_that_is_cut_off_later_is_an_error(tmp_path):
+    parquet(tmp_path / "pets.parquet", LEVELS)
+    split = kzoo.load_dataset(tmp_path / "pets.parquet", cache=False).train
+    other = pickle.loads(pickle.dumps(split))
+    (tmp_path / "pets.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match="pets.parquet' must be a readable Parquet file"):
+        other.images  # noqa: B018
