@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from kzoo.data.arrow import Stored
 from kzoo.data.assembling import Member, assembled
+from kzoo.data.columns import COLUMNS, Rows
 from kzoo.data.dataset import Parts
 from kzoo.data.files import LARGEST_FILE
 from kzoo.data.images import Decoding
 from kzoo.data.layouts import SPLIT_NAMES
-from kzoo.data.rows import COLUMNS, Rows, Stored, rows_of, table_files
+from kzoo.data.rows import rows_of, table_files
 
 
 def read_table(path: Path, decoding: Decoding, *, skip_unreadable: bool = False, cache: bool = True) -> Parts:
