@@ -161,13 +161,18 @@ def test_completion_lists_every_choice(words, expected, no_choice):
 
 @pytest.mark.parametrize("arguments", [["--help"], ["list"], ["--version"]], ids=" ".join)
 def test_program_starts_in_little_time(arguments):
-    def seconds():
+    def seconds(run):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        kzoo_program(*arguments)
+        run()
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert min(seconds() for _ in range(5)) < 0.3  # other programs on the machine only make it longer
+    def bare():
+        subprocess.run([sys.executable, "-c", "import typer.main, rich.console, json, inspect"], check=True)
+
+    # In turns: what else the machine does makes both longer.
+    times = [(seconds(lambda: kzoo_program(*arguments)), seconds(bare)) for _ in range(5)]
+    assert min(program for program, _ in times) < max(0.3, 3 * min(other for _, other in times))
 
 
 def test_program_without_a_backend_says_what_to_install(no_choice):

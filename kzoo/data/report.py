@@ -66,7 +66,10 @@ def _files_at(name_or_path: str, data_dir: Any) -> Path | None:
     """Returns the folder or zip that a dataset is read from, or `None` if it is no such."""
     if name_or_path == "digits":
         return None
-    _, path = located(name_or_path, data_dir)
+    try:
+        _, path = located(name_or_path, data_dir)
+    except (OSError, ValueError):  # loading tells
+        return None
     is_folder = path.is_dir() and not is_prepared(path) and not is_table(path)
     return path if is_folder or (path.is_file() and path.suffix.casefold() == ".zip") else None
 
