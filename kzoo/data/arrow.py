@@ -26,7 +26,7 @@ class Stored:
         stamp: Two integers that change with the table.
     """
 
-    def __init__(self, column: "_Column", number: int, stamp: tuple[int, int]) -> None:
+    def __init__(self, column: _Column, number: int, stamp: tuple[int, int]) -> None:
         self._column, self._number, self.stamp = column, number, stamp
 
     def __repr__(self) -> str:

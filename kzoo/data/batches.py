@@ -136,7 +136,7 @@ class Batches(keras.utils.PyDataset):
         self._is_training_epoch, self._times_measured = False, 0
         if starts:
             self._served.clear()
-            with self._lock:
+            with self._own_lock():
                 self._end_helper()
         elif len(self._served) == len(self):
             self.start_at(self.epoch + 1)
@@ -170,13 +170,11 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> Batch:
         if index < 0:
             raise IndexError(f"`index` must be 0 or larger. Received: index={index}.")
-        if self._process != os.getpid():
-            self._begin()
         epoch, index = self.epoch, self.first_batch + index
-        with self._lock:
+        with self._own_lock():
             prepared = self._ahead.pop(self._identity(epoch, index), None)
         batch = prepared.result() if prepared else self.batch(epoch, index)
-        with self._lock:
+        with self._own_lock():
             self._times_measured = 0
             self._served.add(index)
             in_order, self._last = index in (self.first_batch, self._last + 1), index
@@ -185,6 +183,12 @@ class Batches(keras.utils.PyDataset):
             elif in_order and self.batch_size > 1:  # one image takes less than to hand it over
                 self._prepare(epoch, range(index + 1, min(index + 1 + _THREADS, self.batches_per_epoch)))
         return batch
+
+    def _own_lock(self) -> threading.Lock:
+        """Returns this process's lock: that of a fork's parent may be held by a thread which is not here."""
+        if self._process != os.getpid():
+            self._begin()
+        return self._lock
 
     def _begin(self) -> None:
         """Starts without batches ahead: a copy, or a fork, has no threads of the original."""
