@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import platform
+import shlex
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -238,6 +239,12 @@ def _kind_among(names: set[str]) -> str:
     if not found:
         return "cpu"
     return "tpu" if found & {"tpu", "xla"} else "gpu"
+
+
+def command() -> str:
+    """Returns the command line of this process, to be run again."""
+    program, *arguments = sys.argv or [""]
+    return shlex.join(["kzoo" if os.path.basename(program) in ("kzoo", "kzoo.exe") else program, *arguments])
 
 
 def record() -> dict[str, Any]:

@@ -3,3 +3,15 @@
 
 class ExportError(RuntimeError):
     """An export that cannot be written or read back, or does not answer as its source does."""
+
+
+class DivergenceError(ArithmeticError):
+    """A training ended because its loss is not a number any more.
+
+    Attributes:
+        step: Integer, the first step with such a loss, counted from 1.
+    """
+
+    def __init__(self, message: str, step: int) -> None:
+        super().__init__(message)
+        self.step = step

@@ -22,6 +22,8 @@ def train(
     seed: int = 0,
     run_dir: str | os.PathLike[str] | None = None,
     verbose: Any = "auto",
+    resume: bool = False,
+    checkpoint_every: str | int = "60s",
     **arguments: Any,
 ) -> Run:
     """Builds a new model for a dataset in the recipe's precision, fits its input normalization, and trains it.
@@ -35,6 +37,8 @@ def train(
         seed: Integer, 0 or larger, of weights, batches and masks. Defaults to `0`.
         run_dir: As for `kzoo.fit`.
         verbose: As for `kzoo.fit`.
+        resume: As for `kzoo.fit`.
+        checkpoint_every: As for `kzoo.fit`.
         **arguments: Further arguments of the model, such as `dropout`.
 
     Returns:
@@ -49,7 +53,8 @@ def train(
     with precision(recipe.precision):
         built = create_model(model, input_shape=dataset.image_shape, classes=dataset.classes, seed=seed, **arguments)
         set_pixel_statistics(built, dataset, recipe)
-        return fit(built, dataset, recipe, seed=seed, run_dir=run_dir, verbose=verbose, arguments=arguments)
+        going: Any = {"run_dir": run_dir, "resume": resume, "checkpoint_every": checkpoint_every}
+        return fit(built, dataset, recipe, seed=seed, verbose=verbose, arguments=arguments, **going)
 
 
 def evaluate_saved(

@@ -26,6 +26,8 @@ MAY_IMPORT = {
     "data": {"arguments", "choices", "streams", "download"},
     "doctor": {"__init__", "acceleration", "environment"},
     "download": set(),
+    # Files that are whole or not there: whoever writes may use it.
+    "durable": set(),
     "environment": set(),
     "errors": set(),
     "evaluation": {"arguments"},

@@ -30,6 +30,7 @@ from kzoo.cli.options import (
     one_of,
 )
 from kzoo.cli.showing import Name, cell, show, table
+from kzoo.training.keeper import TrainingInterrupted
 from kzoo.training.recipes import RECIPES
 
 app = typer.Typer()
@@ -58,6 +59,8 @@ def train(
     flip: Annotated[
         bool | None, typer.Option("--flip/--no-flip", help="Mirror images at random.", show_default="as the data say")
     ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --run.")] = False,
+    checkpoint_every: Annotated[str, typer.Option(help="Seconds, such as 60s, or a number of steps.")] = "60s",
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -67,10 +70,31 @@ def train(
     decoding: Any = {"image_size": image_size, "resize": resize, "channels": channels, "data_dir": data_dir}
     dataset = kzoo.load_dataset(data, **decoding, skip_unreadable=skip_unreadable, balance=balance, flip=flip)
     changed = kzoo.recipe(recipe).override(**changes)
-    with _progress(to_stderr=as_json, quiet=quiet) as verbose:
-        trained = kzoo.train(model, dataset, changed, seed=seed, run_dir=run, verbose=verbose, dropout=dropout)
+    going: Any = {"run_dir": run, "resume": resume, "checkpoint_every": checkpoint_every}
+    try:
+        with _progress(to_stderr=as_json, quiet=quiet) as verbose:
+            trained = kzoo.train(model, dataset, changed, seed=seed, verbose=verbose, dropout=dropout, **going)
+    except TrainingInterrupted as interruption:
+        typer.echo(f"kzoo: {interruption}", err=True)
+        raise typer.Exit(128 + interruption.signal) from None  # as shells report the signal
     if as_json or not quiet:
         show(trained.metrics, as_json, _metrics_table(trained))
+
+
+@app.command()
+def runs(
+    folders: Annotated[list[Path] | None, typer.Argument(help="Run directories, or folders of them.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List runs: done, going on, or interrupted, with the command that goes on."""
+    from kzoo.training.listing import list_runs
+
+    found = list_runs(folders or [Path("runs")])
+    lines = [f"{one.directory}  {one.state}, {one.epochs_done} of {one.epochs} epochs" for one in found]
+    lines = [
+        line if one.command is None else f"{line}\n    {one.command}" for line, one in zip(lines, found, strict=True)
+    ]
+    show([dataclasses.asdict(one) for one in found], as_json, "\n".join(lines), wrap=False)
 
 
 @app.command()

@@ -3,17 +3,23 @@
 import dataclasses
 import json
 import os
-import time
+import warnings
 import weakref
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
 
 from kzoo.data import Augmentation, Batches, Dataset
+from kzoo.errors import DivergenceError
 from kzoo.evaluation import evaluate, even_batch_size, gives_logits
-from kzoo.training.callbacks import CallbackList
+from kzoo.training.checkpoint import keep_newest, newest_state
 from kzoo.training.checks import check_model, check_stopping, checked_callbacks, warn_of_compiled
+from kzoo.training.divergence import first_layer_gone_wrong
+from kzoo.training.keeper import Interval
+from kzoo.training.lock import write_status
+from kzoo.training.opening import opened_run
 from kzoo.training.optimizer import optimizer_for
 from kzoo.training.picture import plot_history, require_matplotlib
 from kzoo.training.pixels import name_of_statistics, pixel_statistics
@@ -21,8 +27,10 @@ from kzoo.training.progress import Progress, ending
 from kzoo.training.recipes import Recipe
 from kzoo.training.recipes import recipe as named_recipe
 from kzoo.training.recording import Clock, Recorder
-from kzoo.training.run import Run, new_run_directory, write_json
-from kzoo.training.schedule import is_constant, schedule_for
+from kzoo.training.run import Run, write_json
+from kzoo.training.schedule import StepSchedule, is_constant, schedule_for
+from kzoo.training.session import Session
+from kzoo.training.state import set_arrays
 
 _VERBOSE = ("auto", 0, 1, 2)
 _OWN_OPTIMIZERS = weakref.WeakSet[Any]()  # that `fit` made: to replace one of these needs no warning
@@ -39,6 +47,8 @@ def fit(
     verbose: Any = "auto",
     arguments: Mapping[str, Any] | None = None,
     from_logits: bool | None = None,
+    resume: bool = False,
+    checkpoint_every: str | int | Interval = "60s",
 ) -> Run:
     """Compiles and trains a classifier, evaluates it once on the test split, and records the run.
 
@@ -62,6 +72,10 @@ def fit(
         arguments: What the model was built with, to be recorded in `config.json`. Defaults to `None`.
         from_logits: Boolean, whether the model gives logits. Defaults to `None`, to see it by what the model answers to
             a few images, as `kzoo.evaluate` does.
+        resume: Boolean, whether to go on with the training in `run_dir` from its last checkpoint, to the same result
+            as if it had never been left; where there is none it begins. Recipe, data, model, seed and versions must be
+            the same; with a constant learning rate it may have more epochs. Defaults to `False`.
+        checkpoint_every: String, seconds between checkpoints such as `"60s"`, or integer, steps. Defaults to `"60s"`.
 
     Returns:
         The `Run`.
@@ -69,7 +83,8 @@ def fit(
     Raises:
         ValueError: If model, dataset, recipe and callbacks do not go together, the model's answers contradict
             `from_logits`, an `EarlyStopping` watches what is not measured, or callbacks left no epoch to train.
-        FileExistsError: If `run_dir` has content.
+        FileExistsError: If `run_dir` has content, or another process trains there.
+        TrainingInterrupted: After the first SIGINT or SIGTERM, with a checkpoint written: a `KeyboardInterrupt`.
 
     Example:
         >>> run = kzoo.fit(kzoo.resnet20(), kzoo.load_dataset("digits"), "default")
@@ -82,6 +97,7 @@ def fit(
     require_matplotlib()
     from_logits = gives_logits(model, dataset.image_shape, from_logits)
     given = checked_callbacks(callbacks, recipe)
+    interval = Interval.parse(checkpoint_every)
     train = training_batches(dataset, recipe, seed)
     schedule = None if is_constant(recipe) else schedule_for(recipe, train.batches_per_epoch)
     stopping = early_stopping(recipe)
@@ -89,28 +105,34 @@ def fit(
     warn_of_compiled(model, _OWN_OPTIMIZERS)
     config = _config(model, dataset, recipe, seed, arguments)
 
-    run_dir = run_dir or new_run_directory(f"{model.name}-{dataset.name}-{keras.backend.backend()}-seed{seed}")
-    run = Run.create(run_dir, config, dataset.file_names)
-    compile_model(model, recipe, train.batches_per_epoch, from_logits=from_logits)
-    clock = Clock(train, schedule)
-    recorder = Recorder(run, clock)
-    shown = [Progress({"auto": None, 1: True, 2: False}[verbose])] if verbose else []
-    every = CallbackList(
-        [clock, *given, *stopping, recorder, *shown],
-        add_history=True,
-        verbose=0,
-        epochs=recipe.epochs,
-        steps=len(train),
-        model=model,
-    )
-    validation = Batches(dataset.validation, dataset.classes, batch_size=even_batch_size(len(dataset.validation)))
-    started = time.perf_counter()
-    model.fit(train, validation_data=validation, epochs=recipe.epochs, shuffle=False, verbose=0, callbacks=every)
-    train_seconds = time.perf_counter() - started
-    if not recorder.rows:
-        raise ValueError(f"The callbacks left none of the {recipe.epochs} epochs to train. Received: {given}.")
-    watched = model.evaluate(validation, verbose=0, return_dict=True)
-    metrics = _finish(run, model, dataset, recorder, watched, train_seconds, from_logits)
+    name = f"{model.name}-{dataset.name}-{keras.backend.backend()}-seed{seed}"
+    directory = None if run_dir is None else Path(run_dir)
+    with opened_run(directory, name, config, dataset.file_names, resume=resume) as (run, state):
+        compile_model(model, recipe, train.batches_per_epoch, from_logits=from_logits)
+        model.optimizer.build(model.trainable_variables)
+        clock = Clock(train, schedule)
+        recorder = Recorder(run, clock)
+        shown = [Progress({"auto": None, 1: True, 2: False}[verbose])] if verbose else []
+        validation = Batches(dataset.validation, dataset.classes, batch_size=even_batch_size(len(dataset.validation)))
+        session = Session(
+            [clock, *given, *stopping, recorder, *shown],
+            model=model,
+            train=train,
+            validation=validation,
+            epochs=recipe.epochs,
+            folder=run.checkpoints,
+            interval=interval,
+        )
+        try:
+            session.go_on(state)
+        except DivergenceError as error:
+            told = _told(error, run, model, train, schedule)
+            write_status(run.directory, ended=str(told))
+            raise told from error
+        if not recorder.rows:
+            raise ValueError(f"The callbacks left none of the {recipe.epochs} epochs to train. Received: {given}.")
+        metrics = _finish(run, model, dataset, recorder, validation, from_logits)
+        keep_newest(run.checkpoints, 1)  # from which it can be made longer
     if shown and (said := ending(metrics, recipe.epochs)):
         print(said)  # noqa: T201
     return run
@@ -179,20 +201,36 @@ def _config(
     }
 
 
+def _told(
+    error: DivergenceError, run: Run, model: keras.Model, train: Batches, schedule: StepSchedule | None
+) -> DivergenceError:
+    """Returns what is to be said of a training that went wrong, and leaves the weights of its last checkpoint."""
+    from kzoo.weights import save_weights
+
+    said = [f"{error} (epoch {(error.step - 1) // train.batches_per_epoch + 1})"]
+    if schedule is not None:
+        said.append(f"at a learning rate of {float(schedule.rates[error.step - 1]):.4g}")
+    state = newest_state(run.checkpoints)
+    if state is None:
+        return DivergenceError(f"{', '.join(said)}. There is no checkpoint before it.", error.step)
+    layer = first_layer_gone_wrong(model, train, state, error.step)
+    said.append("in a layer that is unknown" if layer is None else f"first in layer {layer!r}")
+    set_arrays(model, state.arrays)
+    save_weights(model, run.weights_path)
+    where = f"The weights of step {state.numbers['step']:,} are in {run.weights_path}."
+    return DivergenceError(f"{', '.join(said)}. {where} A smaller learning rate may help.", error.step)
+
+
 def _finish(
-    run: Run,
-    model: keras.Model,
-    dataset: Dataset,
-    recorder: Recorder,
-    watched: Mapping[str, float],
-    train_seconds: float,
-    from_logits: bool,
+    run: Run, model: keras.Model, dataset: Dataset, recorder: Recorder, validation: Batches, from_logits: bool
 ) -> dict[str, Any]:
+    """Leaves what a training came to: the weights first, the record second, the picture last, whatever fails."""
     from kzoo.weights import save_weights
 
     save_weights(model, run.weights_path)
+    run.write_history(recorder.rows)
     kept = recorder.epoch_of_weights
-    plot_history(recorder.rows, run.directory / "history.png", title=f"{model.name} on {dataset.name}", kept_epoch=kept)
+    watched = model.evaluate(validation, verbose=0, return_dict=True)
     test = evaluate(model, dataset.test, from_logits=from_logits)
     clock, config = recorder.clock, run.config
     planned = config["recipe"]["epochs"] * clock.batches.batches_per_epoch
@@ -208,8 +246,13 @@ def _finish(
         "val_accuracy": watched["accuracy"],
         "test_loss": test.loss,
         "test_accuracy": test.accuracy,
-        "train_seconds": round(train_seconds, 3),
+        "train_seconds": round(clock.seconds, 3),
         "images_per_second": round(clock.images_per_second, 2),
     }
     write_json(run.directory / "metrics.json", metrics)
+    try:
+        title = f"{model.name} on {dataset.name}"
+        plot_history(recorder.rows, run.directory / "history.png", title=title, kept_epoch=kept)
+    except Exception as error:  # of a picture: nothing of the training depends on it
+        warnings.warn(f"{run.directory / 'history.png'} could not be drawn. Received: {error}.", stacklevel=2)
     return metrics

@@ -30,6 +30,18 @@ class Clock(keras.callbacks.Callback):
         self.images: list[int] = []
         self.steps = 0
         self.rate = 0.0
+        self._began, self._steps_before = time.perf_counter(), 0
+        self._started, self._seconds_before = time.perf_counter(), 0.0
+
+    def get_state(self) -> dict[str, Any]:
+        numbers = {name: getattr(self, name) for name in ("step_seconds", "images", "steps", "rate")}
+        return {**numbers, "seconds": self.seconds}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.step_seconds, self.images, self.steps, self.rate, self._seconds_before = (
+            state[name] for name in ("step_seconds", "images", "steps", "rate", "seconds")
+        )
+        self._steps_before = self.steps
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.batches.start_at(epoch)
@@ -47,6 +59,11 @@ class Clock(keras.callbacks.Callback):
             self.rate = float(str(rate))  # the shortest number that is this float32
         else:
             self.rate = float(self.schedule.rates[min(self.steps, self.schedule.total_steps) - 1])
+
+    @property
+    def seconds(self) -> float:
+        """Seconds from the beginning of the training, without those between two goes."""
+        return self._seconds_before + time.perf_counter() - self._started
 
     @property
     def images_per_second(self) -> float:
@@ -68,7 +85,15 @@ class Recorder(keras.callbacks.Callback):
         self.clock = clock
         self.rows: list[dict[str, float]] = []
         self._left_out = set[str]()
-        self._digests: dict[bytes, int] = {}
+        self._digests: dict[str, int] = {}
+
+    def get_state(self) -> dict[str, Any]:
+        return {"rows": self.rows, "left_out": sorted(self._left_out), "digests": self._digests}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.rows, self._left_out, self._digests = state["rows"], set(state["left_out"]), state["digests"]
+        if self.rows:
+            self.run.write_history(self.rows)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         numbers_of = {name: _number(value) for name, value in (logs or {}).items()}
@@ -76,7 +101,10 @@ class Recorder(keras.callbacks.Callback):
         row |= {"learning_rate": self.clock.rate, "seconds": round(self.clock.step_seconds[-1], 3)}
         self.rows.append({"epoch": epoch + 1} | row | {"epoch": epoch + 1})
         self._digests[_digest(self.model)] = epoch + 1
-        self.run.write_history(self.rows)
+        try:
+            self.run.write_history(self.rows)
+        except OSError as error:  # it is written again after the next epoch, and at the end
+            warnings.warn(f"{self.run.directory / 'history.csv'} was not written. Received: {error}.", stacklevel=2)
         if new := numbers_of.keys() - row.keys() - self._left_out:
             self._left_out |= new
             warnings.warn(f"history.csv has no column for what is no number: {', '.join(sorted(new))}.", stacklevel=2)
@@ -87,11 +115,11 @@ class Recorder(keras.callbacks.Callback):
         return self._digests.get(_digest(self.model))
 
 
-def _digest(model: keras.Model) -> bytes:
+def _digest(model: keras.Model) -> str:
     found = hashlib.blake2b()
     for weight in model.weights:
         found.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes())
-    return found.digest()
+    return found.hexdigest()
 
 
 def _number(value: Any) -> float | None:

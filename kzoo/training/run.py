@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -13,8 +14,10 @@ import keras
 from kzoo import environment
 from kzoo.acceleration.registry import acceleration_report
 from kzoo.data import Dataset, Decoding, load_dataset
+from kzoo.durable import written_file
 from kzoo.ops import precision
 from kzoo.recursion import deep_recursion
+from kzoo.training.lock import check_empty, locked
 
 _OF_CONFIG = (
     "model.name",
@@ -81,10 +84,19 @@ class Run:
         Raises:
             FileExistsError: If the directory exists and is not empty.
         """
+        with locked(Path(directory)):
+            return cls.fill(directory, config, splits)
+
+    @classmethod
+    def fill(
+        cls,
+        directory: str | os.PathLike[str],
+        config: Mapping[str, Any],
+        splits: Mapping[str, Sequence[str]] | None,
+    ) -> "Run":
+        """Does what `create` does in a directory that is locked."""
         directory = Path(directory)
-        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-            raise FileExistsError(f"A run needs a new or empty directory. Received: {directory}, which has content.")
-        directory.mkdir(parents=True, exist_ok=True)
+        check_empty(directory)
         about = {**environment.record(), "acceleration": _accelerations()}
         write_json(directory / "environment.json", about)
         if splits is not None:
@@ -99,6 +111,11 @@ class Run:
     def weights_path(self) -> Path:
         """Path of the weights file."""
         return self.directory / "model.weights.h5"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Path of the folder of checkpoints."""
+        return self.directory / "checkpoints"
 
     @property
     def config(self) -> dict[str, Any]:
@@ -206,13 +223,12 @@ class Run:
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Writes `history.csv`, whole."""
-        aside = self.directory / ".history.csv"
-        columns = list(dict.fromkeys(name for row in rows for name in row))
-        with aside.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=columns)
-            writer.writeheader()
-            writer.writerows(rows)
-        aside.replace(self.directory / "history.csv")
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, fieldnames=list(dict.fromkeys(name for row in rows for name in row)))
+        writer.writeheader()
+        writer.writerows(rows)
+        with written_file(self.directory / "history.csv") as aside:
+            aside.write_bytes(text.getvalue().encode())
 
     def _existing(self, name: str) -> Path:
         path = self.directory / name
@@ -236,15 +252,6 @@ def _numbers(row: dict[str, str]) -> dict[str, float]:
 def _accelerations() -> dict[str, str]:
     """Returns, for each acceleration, `"on"` or why it is off."""
     return {one["name"]: "on" if one["active"] else f"off: {one['reason']}" for one in acceleration_report()}
-
-
-def new_run_directory(name: str, parent: str | os.PathLike[str] = "runs") -> Path:
-    """Returns `parent/name`, or with `-2`, `-3`, ... appended if that is taken."""
-    path, number = Path(parent, name), 1
-    while path.exists():
-        number += 1
-        path = Path(parent, f"{name}-{number}")
-    return path
 
 
 def read_json(path: Path, needed: Sequence[str]) -> dict[str, Any]:
@@ -272,6 +279,5 @@ def read_json(path: Path, needed: Sequence[str]) -> dict[str, Any]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes a JSON file aside, then renames it."""
-    aside = path.with_name(f".{path.name}")
-    aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    aside.replace(path)
+    with written_file(path) as aside:
+        aside.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")

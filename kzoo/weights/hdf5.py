@@ -65,14 +65,19 @@ def structure_of(path: Path) -> Structure:
 
 
 def write_file(path: Path, groups: Mapping[str, str], tensors: Tensors) -> None:
-    """Writes a file, the same bytes for the same content."""
-    with h5py.File(path, "w", libver="earliest") as file:
+    """Writes a file, the same bytes for the same content.
+
+    It is made in memory: HDF5 that meets a full disk ends the process when it closes the file.
+    """
+    with h5py.File(path, "w", libver="earliest", driver="core", backing_store=False) as file:
         for group, layer in groups.items():
             attributes = file.create_group(group).attrs
             if layer:
                 attributes["name"] = layer
         for key, value in tensors.items():
             file.create_dataset(key, data=value).attrs[_CHECKSUM] = _checksum(key, value)
+        file.flush()
+        path.write_bytes(file.id.get_file_image())
 
 
 def read_file(content: bytes, slots: Mapping[str, Slot], optional: Collection[str] = ()) -> dict[str, npt.NDArray[Any]]:

@@ -1,14 +1,18 @@
 """Weights between a model and a `.weights.h5` file."""
 
 import contextlib
+import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import h5py
 import keras
+import numpy as np
 
+from kzoo.durable import written_file
 from kzoo.weights.hdf5 import Structure, Tensors, read_file, structure_of, write_file
 
 _SPARE_BYTES = 1 << 20  # what a file may be larger than its tensors make it
@@ -91,10 +95,8 @@ def structure_of_model(model: keras.Model) -> Structure:
 
 def replace_file(path: Path, groups: Mapping[str, str], tensors: Tensors) -> None:
     """Writes a weights file aside, then renames it."""
-    with tempfile.TemporaryDirectory(prefix=".kzoo-", dir=path.parent) as directory:
-        aside = Path(directory, path.name)
+    with written_file(path) as aside:
         write_file(aside, groups, tensors)
-        os.replace(aside, path)
 
 
 def _checked_path(path: str | os.PathLike[str]) -> Path:
@@ -109,8 +111,18 @@ def _checked_path(path: str | os.PathLike[str]) -> Path:
 
 @contextlib.contextmanager
 def _snapshot(model: keras.Model) -> Iterator[Path]:
-    """Lets Keras write the model's weights, so that nothing here need know how it walks through a model."""
-    with tempfile.TemporaryDirectory(prefix="kzoo-") as directory:
+    """Lets Keras write the model's weights, so that nothing here need know how it walks through a model.
+
+    HDF5 that meets a full disk ends the process: where the temporary folder has too little room, memory is taken.
+    """
+    needed = 2 * sum(int(np.prod(weight.shape)) * 8 for weight in model.variables) + (1 << 20)
+    folders = [Path(tempfile.gettempdir()), Path("/dev/shm"), Path.cwd()]
+    roomy = [folder for folder in folders if folder.is_dir() and shutil.disk_usage(folder).free > needed]
+    if not roomy:
+        raise OSError(
+            errno.ENOSPC, f"Saving weights takes {needed:,} bytes for a while, and no disk has them", str(folders[0])
+        )
+    with tempfile.TemporaryDirectory(prefix="kzoo-", dir=roomy[0]) as directory:
         copy = Path(directory, "copy.weights.h5")
         model.save_weights(copy)
         yield copy

@@ -15,6 +15,7 @@ def test_fit_leaves_a_run_directory(tiny, small_model, tmp_path):
     run = kzoo.fit(small_model, tiny, QUICK, run_dir=tmp_path / "run", verbose=0)
     names = {path.name for path in run.directory.iterdir()}
     expected = {"config.json", "environment.json", "history.csv", "history.png", "metrics.json", "model.weights.h5"}
+    expected |= {"checkpoints", "status.json", ".lock"}
     assert names == expected
     keys = "model data backend seed epochs_run best_epoch stopped_early val_loss val_accuracy test_loss test_accuracy"
     assert set(run.metrics) == {*keys.split(), "train_seconds", "images_per_second"}

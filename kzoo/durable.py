@@ -1,0 +1,51 @@
+"""Files and folders that are whole or not there, whatever dies: written aside, flushed to the disk, renamed."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def written_file(path: Path) -> Iterator[Path]:
+    """Yields a path to write a file at; what is there in the end takes the place of `path`, or nothing does.
+
+    What a death left of an earlier try is overwritten. Two processes may not write the same file.
+    """
+    aside = path.with_name(f".{path.name}.aside")
+    try:
+        yield aside
+        flush(aside)
+        aside.replace(path)
+        flush(path.parent)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def written_folder(path: Path) -> Iterator[Path]:
+    """Yields an empty folder to fill with files; in the end it is renamed to `path`, which must not exist."""
+    aside = path.with_name(f".{path.name}.aside")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        for file in aside.iterdir():
+            flush(file)
+        flush(aside)
+        aside.rename(path)
+        flush(path.parent)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+def flush(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,106 @@
+"""What Keras's callbacks remember from one step to another."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from kzoo.training.progress import Progress
+from kzoo.training.state import Arrays
+
+Numbers = dict[str, Any]
+_PLAIN = (bool, int, float, str, type(None))
+# What each keeps; of names that begin with an underscore every plain value is kept, too.
+_KEPT: dict[type, tuple[str, ...]] = {
+    keras.callbacks.EarlyStopping: ("wait", "stopped_epoch", "best", "best_epoch", "best_weights"),
+    keras.callbacks.ReduceLROnPlateau: ("wait", "best", "cooldown_counter"),
+    keras.callbacks.ModelCheckpoint: ("best",),
+    keras.callbacks.History: ("epoch", "history"),
+}
+_REMEMBER_NOTHING = (
+    keras.callbacks.LearningRateScheduler,
+    keras.callbacks.TerminateOnNaN,
+)
+
+
+def states_of(callbacks: Sequence[keras.callbacks.Callback]) -> tuple[list[Numbers], Arrays]:
+    """Returns what callbacks remember.
+
+    Args:
+        callbacks: The callbacks. Those with `get_state` and `set_state` say it themselves: a dictionary of what JSON
+            holds, and of arrays or lists of arrays.
+
+    Returns:
+        A dictionary each, with the name of its class, and the arrays, named after their place.
+    """
+    states, arrays = list[Numbers](), Arrays()
+    for number, callback in enumerate(_with_state(callbacks)):
+        numbers: Numbers = {}
+        for name, value in _state_of(callback).items():
+            if isinstance(value, np.ndarray) or (isinstance(value, list | tuple) and any(map(_is_array, value))):
+                listed = [value] if isinstance(value, np.ndarray) else list(value)
+                numbers[name] = {"arrays": len(listed), "alone": isinstance(value, np.ndarray)}
+                arrays |= {f"callbacks/{number}/{name}/{i}": np.array(array) for i, array in enumerate(listed)}
+            else:
+                numbers[name] = {"value": value.item() if isinstance(value, np.generic) else value}
+        states.append({"class": type(callback).__name__, "state": numbers})
+    return states, arrays
+
+
+def give_states(callbacks: Sequence[keras.callbacks.Callback], states: Sequence[Numbers], arrays: Arrays) -> None:
+    """Gives callbacks back what they remembered; of those that cannot take it a warning tells.
+
+    Raises:
+        ValueError: If the callbacks are others.
+    """
+    callbacks = _with_state(callbacks)
+    expected, received = [state["class"] for state in states], [type(callback).__name__ for callback in callbacks]
+    if expected != received:
+        raise ValueError(f"A training goes on with the callbacks it had, {expected}. Received: {received}.")
+    for number, (callback, state) in enumerate(zip(callbacks, states, strict=True)):
+        values: Numbers = {}
+        for name, kept in state["state"].items():
+            if "value" in kept:
+                values[name] = kept["value"]
+            else:
+                listed = [arrays[f"callbacks/{number}/{name}/{i}"] for i in range(kept["arrays"])]
+                values[name] = listed[0] if kept["alone"] else listed
+        if (take := _method(callback, "set_state")) is not None:
+            take(values)
+        elif _kept_names(callback) is not None:
+            vars(callback).update(values)
+        elif not isinstance(callback, _REMEMBER_NOTHING):
+            warnings.warn(
+                f"{type(callback).__name__} begins anew: it has no `get_state` and `set_state` to go on with.",
+                stacklevel=2,
+            )
+
+
+def _with_state(callbacks: Sequence[keras.callbacks.Callback]) -> list[keras.callbacks.Callback]:
+    """Returns the callbacks but for progress bars, which another go may have others of."""
+    return [one for one in callbacks if not isinstance(one, keras.callbacks.ProgbarLogger | Progress)]
+
+
+def _state_of(callback: keras.callbacks.Callback) -> Numbers:
+    if (give := _method(callback, "get_state")) is not None:
+        return dict(give())
+    names = _kept_names(callback)
+    if names is None:
+        return {}
+    private = {name: value for name, value in vars(callback).items() if name[0] == "_" and isinstance(value, _PLAIN)}
+    return private | {name: vars(callback)[name] for name in names if name in vars(callback)}
+
+
+def _method(callback: keras.callbacks.Callback, name: str) -> Callable[..., Any] | None:
+    both = all(callable(getattr(callback, one, None)) for one in ("get_state", "set_state"))
+    return getattr(callback, name) if both else None
+
+
+def _kept_names(callback: keras.callbacks.Callback) -> tuple[str, ...] | None:
+    return next((names for kind, names in _KEPT.items() if isinstance(callback, kind)), None)
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray)

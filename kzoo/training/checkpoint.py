@@ -1,0 +1,99 @@
+"""States of a training on the disk: the newest two, whole and checked."""
+
+import hashlib
+import json
+import shutil
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kzoo.durable import written_folder
+from kzoo.training.state import Arrays, TrainState
+
+FORMAT = 1
+_KEPT = 2
+_FILES = ("arrays.npz", "state.json")
+
+
+def write_checkpoint(folder: Path, state: TrainState) -> Path:
+    """Writes a state into a folder of its own, and removes all but the newest two.
+
+    Args:
+        folder: Path of the folder of checkpoints.
+        state: The `TrainState`.
+
+    Returns:
+        Path of the checkpoint, named after its step.
+    """
+    path = folder / f"step-{state.numbers['step']:010d}"
+    shutil.rmtree(path, ignore_errors=True)  # one of the same step is the same, or damaged
+    with written_folder(path) as aside:
+        np.savez(aside / "arrays.npz", **state.arrays)  # type: ignore[arg-type]
+        (aside / "state.json").write_text(json.dumps(state.numbers, indent=1, default=_plain), encoding="utf-8")
+        files = {name: _seal(aside / name) for name in _FILES}
+        (aside / "manifest.json").write_text(json.dumps({"format": FORMAT, "files": files}, indent=1), encoding="utf-8")
+    keep_newest(folder, _KEPT)
+    return path
+
+
+def keep_newest(folder: Path, count: int) -> None:
+    """Removes all checkpoints of a folder but the newest."""
+    for old in checkpoints(folder)[:-count]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Returns the paths of the checkpoints in a folder, the oldest first."""
+    return sorted(folder.glob("step-*"))
+
+
+def newest_state(folder: Path) -> TrainState | None:
+    """Returns the newest state in a folder that is whole, or `None` if there is none; damaged ones are named."""
+    for path in reversed(checkpoints(folder)):
+        try:
+            return read_checkpoint(path)
+        except ValueError as error:
+            warnings.warn(f"{error} The one before is taken.", stacklevel=2)
+    return None
+
+
+def read_checkpoint(path: Path) -> TrainState:
+    """Reads a checkpoint.
+
+    Raises:
+        ValueError: If a file is missing, is not what was written, or is none of a checkpoint.
+    """
+    try:
+        manifest = json.loads((path / "manifest.json").read_bytes())
+        if manifest["format"] != FORMAT:
+            raise ValueError(f"of format {manifest['format']!r}, and this kzoo reads {FORMAT}")
+        for name in _FILES:
+            if (found := _seal(path / name)) != manifest["files"][name]:
+                raise ValueError(f"{name} with {found['bytes']:,} bytes that are not those that were written")
+        numbers = json.loads((path / "state.json").read_bytes())
+        return TrainState(_arrays(path / "arrays.npz"), dict(numbers))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} must be a whole checkpoint. Received: {error}.") from error
+
+
+def _arrays(path: Path) -> Arrays:
+    """Reads an .npz file as NumPy writes it, not compressed: its arrays take no more memory than the file."""
+    with zipfile.ZipFile(path) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError(f"{path.name} with compressed arrays")
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def _plain(value: Any) -> Any:
+    """Returns what JSON has for a number of NumPy or a backend."""
+    return np.asarray(keras.ops.convert_to_numpy(value)).item()
+
+
+def _seal(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}

@@ -1,0 +1,158 @@
+"""Checkpoints while a training goes on, and its end where somebody asks for it."""
+
+import contextlib
+import dataclasses
+import re
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from kzoo import environment
+from kzoo.training.checkpoint import write_checkpoint
+from kzoo.training.lock import command_to_go_on
+from kzoo.training.state import TrainState
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """A training was asked to end, and has left a checkpoint to go on from.
+
+    Attributes:
+        signal: Integer, `signal.SIGINT` or `signal.SIGTERM`.
+    """
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.signal = number
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """How often a checkpoint is taken.
+
+    Args:
+        seconds: Float, above 0, or `None`.
+        steps: Integer, 1 or larger, or `None`.
+    """
+
+    seconds: float | None = 60.0
+    steps: int | None = None
+
+    @classmethod
+    def parse(cls, value: "str | int | Interval") -> "Interval":
+        """Returns the interval that `"60s"` (seconds) or `50` (steps) says.
+
+        Raises:
+            ValueError: If it says none.
+        """
+        if isinstance(value, Interval):
+            return value
+        found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(s?)", str(value))
+        number = float(found[1]) if found else 0.0
+        if not found or number <= 0 or (not found[2] and not number.is_integer()):
+            raise ValueError(
+                f"`checkpoint_every` must be seconds, such as '60s', or a number of steps. Received: {value!r}."
+            )
+        return cls(number, None) if found[2] else cls(None, int(number))
+
+
+class Keeper:
+    """Writes a training's states into checkpoints, and lets signals end it between two steps.
+
+    Args:
+        folder: Path of the folder of checkpoints.
+        interval: The `Interval`.
+        capture: Returns the `TrainState` of now.
+    """
+
+    def __init__(self, folder: Path, interval: Interval, capture: Callable[[], TrainState]) -> None:
+        self.folder = folder
+        self.interval = interval
+        self.capture = capture
+        self.asked: int | None = None
+        self._last, self._steps = time.monotonic(), 0
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="kzoo-checkpoint")
+        self._writing: Future[bool] | None = None
+
+    def after_step(self, may_wait: bool) -> None:
+        """Takes a checkpoint if one is due, and ends the training if somebody asked for it.
+
+        Args:
+            may_wait: Boolean, whether the state will soon be a simpler one: at the last step of an epoch.
+        """
+        self._steps += 1
+        self.end_if_asked()
+        if not may_wait:
+            self.save_if_due()
+
+    def save_if_due(self) -> None:
+        """Takes a checkpoint if one is due, and none is being written."""
+        seconds, steps = self.interval.seconds, self.interval.steps
+        due = self._steps >= steps if steps else time.monotonic() - self._last >= (seconds or 0)
+        if due and (self._writing is None or self._writing.done()):
+            self.save(wait=False)
+
+    def end_if_asked(self) -> None:
+        """Raises `TrainingInterrupted` if a signal has come, with a checkpoint written."""
+        if self.asked is not None:
+            was_written = self.save(wait=True)
+            going_on = command_to_go_on(self.folder.parent, environment.command())
+            said = (
+                "A checkpoint was written" if was_written else "No checkpoint could be written: the last one is older"
+            )
+            raise TrainingInterrupted(f"{said}. To go on: {going_on}", self.asked)
+
+    def save(self, wait: bool) -> bool:
+        """Copies the state of now and writes it, in a thread unless `wait`; returns whether it is known to be there."""
+        state = self.capture()
+        self._last, self._steps = time.monotonic(), 0
+        self._writing = self._writer.submit(self._write, state)
+        return self._writing.result() if wait else False
+
+    def _write(self, state: TrainState) -> bool:
+        try:
+            write_checkpoint(self.folder, state)
+            return True
+        except OSError as error:
+            size = sum(array.nbytes for array in state.arrays.values())
+            warnings.warn(
+                f"No checkpoint could be written to {self.folder}, which takes {size:,} bytes. Received: {error}. The "
+                "training goes on, and the checkpoint before is kept.",
+                stacklevel=2,
+            )
+            return False
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Lets the first SIGINT or SIGTERM end the training after its step; the second does what it did before."""
+        # Only the main thread may hear signals.
+        is_main = threading.current_thread() is threading.main_thread()
+        before = {number: signal.getsignal(number) for number in _SIGNALS if is_main}
+
+        def hear(number: int, frame: Any) -> None:
+            del frame
+            self.asked = number
+            _restore(before)
+            print(  # noqa: T201
+                f"\n{signal.Signals(number).name}: finishing the step, then writing a checkpoint.", file=sys.stderr
+            )
+
+        for number in before:
+            signal.signal(number, hear)
+        try:
+            yield
+        finally:
+            _restore(before)
+            self._writer.shutdown()
+
+
+def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

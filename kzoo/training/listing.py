@@ -1,0 +1,67 @@
+"""What became of trainings: done, going on, or interrupted."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from kzoo.training.lock import STATUS, command_to_go_on, holder, is_locked
+from kzoo.training.run import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class RunState:
+    """A run directory, and what became of its training.
+
+    Attributes:
+        directory: Path of the run directory.
+        state: `"done"`, `"going on (process ... on ...)"`, `"interrupted"`, or `"ended: ..."` with the error.
+        epochs_done: Integer, how many epochs `history.csv` has.
+        epochs: Integer, of the recipe.
+        command: What to do to go on, or `None` where nothing is to be done.
+    """
+
+    directory: str
+    state: str
+    epochs_done: int
+    epochs: int
+    command: str | None
+
+
+def list_runs(folders: Iterable[str | os.PathLike[str]]) -> list[RunState]:
+    """Returns the state of each run in some folders, or that they are, the oldest first.
+
+    Raises:
+        FileNotFoundError: If a folder does not exist.
+    """
+    found = list[Path]()
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise FileNotFoundError(f"Expected a folder of runs. Received: {folder}, which does not exist.")
+        found += [path for path in (folder, *sorted(folder.iterdir())) if (path / "config.json").is_file()]
+    return [_state_of(Run(path)) for path in sorted(found, key=lambda path: (path / "config.json").stat().st_mtime)]
+
+
+def _state_of(run: Run) -> RunState:
+    try:
+        done, epochs = len(run.history), run.config["recipe"]["epochs"]
+    except FileNotFoundError:
+        done, epochs = 0, run.config["recipe"]["epochs"]
+    if is_locked(run.directory):
+        return RunState(str(run.directory), f"going on ({holder(run.directory)})", done, epochs, None)
+    if (run.directory / "metrics.json").is_file():
+        return RunState(str(run.directory), "done", done, epochs, None)
+    status = _status(run)
+    if ended := status.get("ended"):
+        return RunState(str(run.directory), f"ended: {ended}", done, epochs, None)
+    command = command_to_go_on(run.directory, str(status.get("command", "")))
+    return RunState(str(run.directory), "interrupted", done, epochs, command)
+
+
+def _status(run: Run) -> dict[str, Any]:
+    try:
+        return dict(json.loads((run.directory / STATUS).read_bytes()))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return {}

@@ -1,0 +1,100 @@
+"""A run directory for a training: a new one, or one to go on with; of one process at a time."""
+
+import contextlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kzoo import environment
+from kzoo.training.checkpoint import newest_state
+from kzoo.training.lock import is_locked, locked, write_status
+from kzoo.training.run import Run, read_json, write_json
+from kzoo.training.state import TrainState
+
+
+@contextlib.contextmanager
+def opened_run(
+    directory: Path | None,
+    name: str,
+    config: Mapping[str, Any],
+    splits: Mapping[str, Sequence[str]] | None,
+    *,
+    resume: bool,
+) -> Iterator[tuple[Run, TrainState | None]]:
+    """Yields the run of a training, locked, and the state that it goes on from, `None` at its beginning.
+
+    Args:
+        directory: Path of the run directory, or `None` for a new one in `runs`.
+        name: What a new one is called.
+        config: Content of `config.json`.
+        splits: Content of `splits.json`, or `None`.
+        resume: Whether to go on where there is a run already.
+
+    Raises:
+        FileExistsError: If the directory has content, or another process trains in it.
+        ValueError: If the run to go on with is another one.
+    """
+    with _claimed(directory, name) as path:
+        if resume and (path / "config.json").exists():
+            run = Run(path)
+            state = newest_state(run.checkpoints)
+            check_same(run, config)
+            if run.config != json.loads(json.dumps(config)):  # of more epochs
+                write_json(path / "config.json", config)
+        else:
+            run, state = Run.fill(path, config, splits), None
+        write_status(path)
+        yield run, state
+
+
+@contextlib.contextmanager
+def _claimed(directory: Path | None, name: str) -> Iterator[Path]:
+    """Yields a directory that is locked while it is used."""
+    if directory is not None:
+        with locked(directory):
+            yield directory
+        return
+    for number in itertools.count(1):
+        path = Path("runs", name if number == 1 else f"{name}-{number}")
+        if (path.exists() and any(path.iterdir())) or is_locked(path):
+            continue
+        with locked(path):
+            yield path
+        return
+
+
+def check_same(run: Run, config: Mapping[str, Any]) -> None:
+    """Raises `ValueError` unless a run is of the same model, recipe, data, seed and versions.
+
+    It may have more epochs where the learning rate is constant: other schedules end with the epochs.
+    """
+    expected, received = _flat(run.config), _flat(json.loads(json.dumps(config)))
+    differences = _differing(expected, received)
+    about = read_json(run.directory / "environment.json", ("backend", "versions"))
+    now = environment.record()
+    kept = ("kzoo", "keras", "numpy", *([now["backend"]] if now["backend"] == about["backend"] else ()))
+    for package in kept:
+        before = about["versions"].get(package)
+        if before != now["versions"].get(package):
+            differences[f"version of {package}"] = (before, now["versions"].get(package))
+    before, after = differences.get("recipe.epochs", (0, 0))
+    if after > before and received["recipe.schedule"] == "constant" and received["recipe.warmup"] == 0:
+        del differences["recipe.epochs"]
+    if differences:
+        listed = "\n".join(f"  {name}: {before!r}, now {after!r}" for name, (before, after) in differences.items())
+        raise ValueError(f"{run.directory} must go on as it began. Received:\n{listed}")
+
+
+def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    names = dict.fromkeys((*before, *after))
+    return {name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)}
+
+
+def _flat(content: Any, name: str = "") -> dict[str, Any]:
+    """Returns what is in nested dictionaries by names such as `recipe.epochs`."""
+    if not isinstance(content, dict):
+        return {name: content}
+    inner = [_flat(value, f"{name}.{key}" if name else str(key)) for key, value in content.items()]
+    return {key: value for one in inner for key, value in one.items()}

@@ -1,0 +1,178 @@
+"""A training that can be left between any two steps, and gone on with."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kzoo.data import Batches
+from kzoo.training.callback_state import give_states, states_of
+from kzoo.training.callbacks import CallbackList
+from kzoo.training.divergence import LossGuard
+from kzoo.training.keeper import Interval, Keeper
+from kzoo.training.state import TrainState, arrays_of, set_arrays, set_metrics
+
+Logs = Mapping[str, Any]
+
+
+class Session(CallbackList):
+    """The callbacks of a training, called as if it had never been left, and where the training is.
+
+    Keras reads the number of steps of an epoch once for a `fit`: what is left of an epoch has a `fit` of its own, and
+    an epoch whose steps are done is validated without one.
+
+    Args:
+        callbacks: The callbacks.
+        model: The compiled `keras.Model`.
+        train: `Batches` to train on.
+        validation: `Batches` to validate on.
+        epochs: Integer, how many to train for.
+        folder: Path of the folder of checkpoints.
+        interval: `Interval` between them.
+    """
+
+    def __init__(
+        self,
+        callbacks: list[keras.callbacks.Callback],
+        *,
+        model: keras.Model,
+        train: Batches,
+        validation: Batches,
+        epochs: int,
+        folder: Path,
+        interval: Interval,
+    ) -> None:
+        self.train_batches, self.validation, self.epochs = train, validation, epochs
+        self.per_epoch = train.batches_per_epoch
+        super().__init__(callbacks, add_history=True, verbose=0, epochs=epochs, steps=self.per_epoch, model=model)
+        self.epoch, self.batch, self.finished = 0, 0, False
+        self.logs: dict[str, float] = {}  # of an epoch whose steps are done
+        self._state: TrainState | None = None  # to go on from
+        self._first = 0  # batch of the epoch with which this `fit` began
+        self._may_end = False
+        self._guard = LossGuard()
+        self.keeper = Keeper(folder, interval, self.capture)
+
+    def capture(self) -> TrainState:
+        """Returns the state of now, between two steps.
+
+        Raises:
+            DivergenceError: If the loss is no number any more.
+        """
+        self._guard.look()
+        states, of_callbacks = states_of(self.callbacks)
+        arrays = arrays_of(self.model)
+        within = 0 < self.batch < self.per_epoch
+        kept = {name: array for name, array in arrays.items() if within or not name.startswith("metrics/")}
+        numbers = {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "step": self.epoch * self.per_epoch + self.batch,
+            "logs": self.logs,
+            "stopped": bool(self.model.stop_training),
+            "finished": self.finished,
+            "callbacks": states,
+        }
+        return TrainState({**kept, **of_callbacks}, numbers)
+
+    def go_on(self, state: TrainState | None = None) -> None:
+        """Trains to the end, from the beginning or from a state.
+
+        Raises:
+            ValueError: If the state is not one of this training.
+        """
+        with self.keeper.listening():
+            self._go_on(state)
+
+    def _go_on(self, state: TrainState | None) -> None:
+        self._state, stopped = state, False
+        self.model.stop_training = False
+        if state is not None:
+            numbers = state.numbers
+            stopped = numbers["stopped"]
+            self.epoch, self.batch, self.logs = numbers["epoch"], numbers["batch"], numbers["logs"]
+            set_arrays(self.model, state.arrays)
+            if self.batch:
+                if self.batch == self.per_epoch:
+                    self._end_epoch()
+                else:
+                    self._first = self.batch
+                    self._fit(self.epoch + 1)
+                    self._first = 0
+                stopped = self.model.stop_training
+        else:
+            self.keeper.save(wait=False)
+        if not stopped:
+            self._fit(self.epochs)
+        self._begin()
+        self.finished = True
+        self.keeper.save(wait=True)
+        self._may_end = True
+        self.on_train_end()
+
+    def _fit(self, until: int) -> None:
+        if self.epoch < until:
+            self.train_batches.start_at(self.epoch, self._first)
+            self.model.fit(
+                self.train_batches,
+                validation_data=self.validation,
+                initial_epoch=self.epoch,
+                epochs=until,
+                shuffle=False,
+                verbose=0,
+                callbacks=self,
+            )
+
+    def _end_epoch(self) -> None:
+        """Does what `fit` does when the steps of an epoch are done."""
+        self._begin()
+        found = self.model.evaluate(self.validation, verbose=0, callbacks=self, return_dict=True)
+        self.on_epoch_end(self.epoch, {**self.logs, **{f"val_{name}": value for name, value in found.items()}})
+
+    _has_begun = False
+
+    def _begin(self, logs: Any = None) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            super().on_train_begin(logs)
+            if self._state is not None:
+                give_states(self.callbacks, self._state.numbers["callbacks"], self._state.arrays)
+                self.model.stop_training = self._state.numbers["stopped"]
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._begin(logs)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        if self._may_end:
+            super().on_train_end(logs)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        super().on_epoch_begin(epoch, logs)
+        if self._first and self._state is not None:
+            self.train_batches.start_at(epoch, self._first)
+            set_metrics(self.model, self._state.arrays)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        super().on_train_batch_begin(self._first + batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        super().on_train_batch_end(self._first + batch, logs)
+        self.batch = self._first + batch + 1
+        is_last = self.batch == self.per_epoch
+        self._guard.see(self.epoch * self.per_epoch + self.batch, logs)
+        if is_last:
+            self._guard.look()
+            self.logs = {name: float(keras.ops.convert_to_numpy(value)) for name, value in (logs or {}).items()}
+        self.keeper.after_step(may_wait=is_last)
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        super().on_test_batch_end(batch, logs)
+        self.keeper.end_if_asked()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        super().on_epoch_end(epoch, logs)
+        self.epoch, self.batch, self.logs = epoch + 1, 0, {}
+        if not self.model.stop_training and self.epoch < self.epochs:  # else the training ends, with a checkpoint
+            self.keeper.end_if_asked()
+            self.keeper.save_if_due()

@@ -1,0 +1,342 @@
+"""A training that was left goes on to the same bytes."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+import kzoo
+from kzoo.errors import DivergenceError
+from kzoo.training import session as session_module
+from kzoo.training.checkpoint import checkpoints, newest_state, read_checkpoint, write_checkpoint
+from kzoo.training.keeper import Interval, Keeper, TrainingInterrupted
+from kzoo.training.listing import list_runs
+from kzoo.training.session import Session
+from kzoo.training.state import TrainState
+
+RECIPE = kzoo.recipe("default").override(epochs=4, batch_size=16, patience=2, learning_rate=0.05)
+PER_EPOCH = 7
+
+
+@pytest.fixture(scope="module")
+def data():
+    random = np.random.RandomState(0)
+    train, other = (
+        kzoo.Split(random.randint(0, 256, (count, 8, 8, 3)).astype(np.uint8), np.arange(count) % 3)
+        for count in (112, 24)
+    )
+    return kzoo.Dataset("noise", ("a", "b", "c"), train, other, other, flip=True)
+
+
+def go(data, path, recipe=RECIPE, callbacks=(), **options):
+    model = kzoo.resnet(8, input_shape=(8, 8, 3), classes=3, dropout=0.2, seed=1)
+    return kzoo.fit(model, data, recipe, callbacks, run_dir=path, verbose=0, **options)
+
+
+def content(run):
+    """All that a training leaves but times."""
+    weights = hashlib.sha256()
+    with h5py.File(run.weights_path) as file:
+        file.visititems(
+            lambda name, item: weights.update(name.encode() + item[()].tobytes()) if hasattr(item, "dtype") else None
+        )
+    history = [{name: value for name, value in row.items() if name != "seconds"} for row in run.history]
+    metrics = {name: value for name, value in run.metrics.items() if "second" not in name}
+    return weights.hexdigest(), history, metrics
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data, tmp_path_factory):
+    return content(go(data, tmp_path_factory.mktemp("runs") / "run"))
+
+
+def stop_at(monkeypatch, method, when):
+    """Lets a signal come at the end of the step, of training or of validation, of which `when` says so."""
+    original = getattr(Session, method)
+
+    def ends(self, batch, logs=None):
+        if when(self, self._first + batch):
+            self.keeper.asked = signal.SIGINT
+        original(self, batch, logs)
+
+    monkeypatch.setattr(session_module.Session, method, ends)
+
+
+@pytest.mark.parametrize("steps", [[1], [3, 4, 5], [PER_EPOCH], [PER_EPOCH + 1, 2 * PER_EPOCH, 3 * PER_EPOCH + 6]])
+def test_training_goes_on_from_any_step(data, tmp_path, monkeypatch, undisturbed, steps):
+    for step in steps:
+        with monkeypatch.context() as patch:
+            stop_at(patch, "on_train_batch_end", lambda s, batch, step=step: s.epoch * PER_EPOCH + batch + 1 == step)
+            with pytest.raises(TrainingInterrupted, match="A checkpoint was written. To go on: ") as caught:
+                go(data, tmp_path / "run", resume=True)
+            assert caught.value.signal == signal.SIGINT
+    assert content(go(data, tmp_path / "run", resume=True)) == undisturbed
+
+
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_training_goes_on_within_a_validation(data, tmp_path, monkeypatch, undisturbed, epoch):
+    with monkeypatch.context() as patch:
+        stop_at(patch, "on_test_batch_end", lambda session, batch: session.epoch == epoch)
+        with pytest.raises(TrainingInterrupted):
+            go(data, tmp_path / "run")
+    assert content(go(data, tmp_path / "run", resume=True)) == undisturbed
+    assert content(go(data, tmp_path / "run", resume=True)) == undisturbed  # of one that is done
+
+
+def test_training_goes_on_after_what_follows_it_failed(data, tmp_path, monkeypatch, undisturbed):
+    with monkeypatch.context() as patch:
+        patch.setattr("kzoo.training.loop.evaluate", lambda *_, **__: pytest.fail("the test split cannot be read"))
+        with pytest.raises(pytest.fail.Exception):
+            go(data, tmp_path / "run")
+    assert (tmp_path / "run" / "model.weights.h5").exists()  # they are safe first
+    assert content(go(data, tmp_path / "run", resume=True)) == undisturbed
+
+
+class Counting(keras.callbacks.Callback):
+    """Has a state of its own, with arrays."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps, self.sums = [], [np.zeros(2)]
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps.append(batch)
+        self.sums[0] += batch
+
+    def get_state(self):
+        return {"steps": self.steps, "sums": self.sums, "alone": np.array(7)}
+
+    def set_state(self, state):
+        self.steps, self.sums = state["steps"], state["sums"]
+        assert state["alone"] == 7
+
+
+class Forgetful(keras.callbacks.Callback):
+    pass
+
+
+def test_callbacks_go_on_too(data, tmp_path, monkeypatch):
+    constant = RECIPE.override(schedule="constant", warmup=0.0)
+    callbacks = lambda: [  # noqa: E731
+        Counting(),
+        keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=1.0),
+        keras.callbacks.EarlyStopping("loss", patience=2, restore_best_weights=False),
+        keras.callbacks.ModelCheckpoint(str(tmp_path / "best.weights.h5"), save_weights_only=True, save_freq=3),
+        keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate),
+    ]
+    left, whole = callbacks(), callbacks()
+    expected = content(go(data, tmp_path / "whole", constant, whole))
+    with monkeypatch.context() as patch:
+        stop_at(patch, "on_train_batch_end", lambda session, batch: (session.epoch, batch) == (2, 3))
+        with pytest.raises(TrainingInterrupted):
+            go(data, tmp_path / "left", constant, left)
+    left = callbacks()
+    assert content(go(data, tmp_path / "left", constant, left, resume=True)) == expected
+    assert left[0].steps == whole[0].steps
+    np.testing.assert_array_equal(left[0].sums, whole[0].sums)
+    for mine, theirs in zip(left[1:4], whole[1:4], strict=True):
+        plain = {name: value for name, value in vars(theirs).items() if isinstance(value, int | float | type(None))}
+        assert {name: vars(mine)[name] for name in plain} == plain
+
+
+def test_callback_that_cannot_go_on_is_named(data, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_at(patch, "on_train_batch_end", lambda session, batch: True)
+        with pytest.raises(TrainingInterrupted):
+            go(data, tmp_path / "run", callbacks=Forgetful())
+    with pytest.raises(ValueError, match="goes on with the callbacks it had, .*'Forgetful'.*Received: .*'Clock', 'Ear"):
+        go(data, tmp_path / "run", resume=True)
+    with pytest.warns(UserWarning, match="Forgetful begins anew: it has no `get_state` and `set_state`"):
+        go(data, tmp_path / "run", callbacks=Forgetful(), resume=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"recipe": RECIPE.override(learning_rate=0.1)}, "recipe.learning_rate: 0.05, now 0.1"),
+        ({"recipe": RECIPE.override(epochs=5)}, "recipe.epochs: 4, now 5"),
+        ({"seed": 3}, "seed: 0, now 3"),
+    ],
+)
+def test_another_training_is_refused(data, tmp_path, change, message):
+    go(data, tmp_path / "run", recipe=RECIPE)
+    with pytest.raises(ValueError, match=f"must go on as it began. Received:\n  {message}"):
+        go(data, tmp_path / "run", resume=True, **change)
+
+
+def test_other_versions_are_refused(data, tmp_path):
+    run = go(data, tmp_path / "run")
+    about = json.loads((run.directory / "environment.json").read_text())
+    about["versions"]["keras"] = "3.0.0"
+    (run.directory / "environment.json").write_text(json.dumps(about))
+    with pytest.raises(ValueError, match=f"version of keras: '3.0.0', now '{keras.__version__}'"):
+        go(data, tmp_path / "run", resume=True)
+
+
+def test_training_with_a_constant_rate_is_made_longer(data, tmp_path):
+    constant = RECIPE.override(schedule="constant", warmup=0.0, patience=0)
+    expected = content(go(data, tmp_path / "long", constant))
+    go(data, tmp_path / "run", constant.override(epochs=2))
+    assert content(go(data, tmp_path / "run", constant, resume=True)) == expected
+
+
+def test_run_of_another_process_is_refused(data, tmp_path):
+    code = "import sys; from pathlib import Path; from kzoo.training.lock import *\n"
+    code += "with locked(Path(sys.argv[1])):\n write_status(Path(sys.argv[1])); print('ready', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path / "run"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "ready\n"
+        with pytest.raises(FileExistsError, match=f"must be of one training. Received: process {other.pid} on .* has"):
+            go(data, tmp_path / "run")
+        other.communicate("\n")
+    go(data, tmp_path / "run", resume=True)
+
+
+def test_two_processes_do_not_make_one_run(tmp_path):
+    made, errors, begin = [], [], threading.Barrier(8)
+
+    def make():
+        begin.wait()
+        try:
+            made.append(kzoo.Run.create(tmp_path / "run", {"model": {}}))
+        except FileExistsError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=make) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(made), len(errors)) == (1, 7)
+
+
+@pytest.mark.parametrize("value", ["60s", "0.5s", 50, "50"])
+def test_interval_is_seconds_or_steps(value):
+    interval = Interval.parse(value)
+    assert (interval.seconds, interval.steps) == ((float(value[:-1]), None) if "s" in str(value) else (None, 50))
+
+
+@pytest.mark.parametrize("value", ["", "s", "0s", 0, -1, "1.5", "1m", "60 s", None, True, float("nan")])
+def test_interval_that_is_none_is_an_error(value):
+    with pytest.raises(ValueError, match="`checkpoint_every` must be seconds, such as '60s', or a number of steps"):
+        Interval.parse(value)
+
+
+def test_checkpoints_are_taken_every_so_many_steps(data, tmp_path, monkeypatch):
+    steps = []
+    monkeypatch.setattr("kzoo.training.keeper.write_checkpoint", lambda _, state: steps.append(state.numbers["step"]))
+    go(data, tmp_path / "run", RECIPE.override(epochs=2, patience=0), checkpoint_every=3)
+    assert steps[0] == 0
+    assert steps[-1] == 2 * PER_EPOCH
+    assert set(steps) <= {0, 3, 6, 7, 9, 10, 12, 2 * PER_EPOCH}  # those that are due while one is written are left out
+
+
+def test_two_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tmp_path):
+    states = [TrainState({"model/0/a": np.full(3, step)}, {"step": step}) for step in range(4)]
+    for state in states:
+        write_checkpoint(tmp_path, state)
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-0000000002", "step-0000000003"]
+    assert newest_state(tmp_path).numbers == {"step": 3}
+    newest = checkpoints(tmp_path)[-1]
+    (newest / "arrays.npz").write_bytes((newest / "arrays.npz").read_bytes()[:-1])
+    with pytest.warns(UserWarning, match="must be a whole checkpoint. Received: arrays.npz with .* The one before is"):
+        assert newest_state(tmp_path).arrays["model/0/a"].tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("name", ["arrays.npz", "state.json", "manifest.json"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "other"])
+def test_damaged_checkpoint_is_an_error(tmp_path, name, damage):
+    path = write_checkpoint(tmp_path, TrainState({"model/0/a": np.arange(3)}, {"step": 1}))
+    (path / name).unlink()
+    if damage != "missing":
+        (path / name).write_bytes(b"" if damage == "empty" else b"[1, 2]")
+    with pytest.raises(ValueError, match=f"{path.name} must be a whole checkpoint. Received: "):
+        read_checkpoint(path)
+
+
+def test_full_disk_costs_a_checkpoint_and_not_the_training(data, tmp_path, monkeypatch):
+    def full(folder, state):
+        raise OSError(28, "No space left on device", str(folder))
+
+    monkeypatch.setattr("kzoo.training.keeper.write_checkpoint", full)
+    with pytest.warns(UserWarning, match="No checkpoint could be written to .*, which takes .* bytes. .*No space left"):
+        run = go(data, tmp_path / "run", checkpoint_every=5)
+    assert run.metrics["epochs_run"] >= 1
+
+
+def test_full_disk_at_the_history_is_a_warning(data, tmp_path, monkeypatch, undisturbed):
+    calls, write = [], kzoo.Run.write_history
+
+    def full(self, rows):
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device", "history.csv")
+        write(self, rows)
+
+    monkeypatch.setattr(kzoo.Run, "write_history", full)
+    with pytest.warns(UserWarning, match="history.csv was not written. Received: .*No space left on device"):
+        assert content(go(data, tmp_path / "run")) == undisturbed
+
+
+def test_picture_that_cannot_be_drawn_costs_nothing(data, tmp_path, monkeypatch, undisturbed):
+    monkeypatch.setattr("kzoo.training.loop.plot_history", lambda *_, **__: 1 / 0)
+    with pytest.warns(UserWarning, match="history.png could not be drawn. Received: division by zero"):
+        assert content(go(data, tmp_path / "run")) == undisturbed
+
+
+@pytest.mark.parametrize("rate", [1e18, 1e30])
+def test_loss_that_is_no_number_ends_the_training(data, tmp_path, rate):
+    with pytest.raises(
+        DivergenceError, match=r"The loss is (nan|inf) at step \d+ \(epoch 1\), at a learning rate"
+    ) as caught:
+        go(data, tmp_path / "run", RECIPE.override(learning_rate=rate))
+    assert "first in layer '" in str(caught.value)
+    assert caught.value.step <= PER_EPOCH
+    assert not (tmp_path / "run" / "metrics.json").exists()
+    kzoo.Run(tmp_path / "run").load_model()  # of numbers, from the last checkpoint
+    (one,) = list_runs([tmp_path])
+    assert one.state.startswith("ended: The loss is")
+
+
+def test_runs_are_listed(data, tmp_path, monkeypatch):
+    go(data, tmp_path / "done")
+    with monkeypatch.context() as patch:
+        stop_at(patch, "on_train_batch_end", lambda session, batch: session.epoch == 1)
+        patch.setattr(sys, "argv", ["/usr/bin/kzoo", "train", "resnet8", "--run", "a b"])
+        with pytest.raises(TrainingInterrupted):
+            go(data, tmp_path / "left")
+    done, left = list_runs([tmp_path])
+    assert (done.state, done.command) == ("done", None)
+    assert (left.state, left.epochs_done, left.epochs) == ("interrupted", 1, 4)
+    assert left.command == "kzoo train resnet8 --run 'a b' --resume"
+    with pytest.raises(FileNotFoundError, match="Expected a folder of runs. Received: .*none, which does not exist"):
+        list_runs([tmp_path / "none"])
+
+
+def test_signals_are_heard_between_steps_and_given_back(tmp_path):
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda *_: heard.append(1))
+    try:
+        keeper = Keeper(tmp_path / "run" / "checkpoints", Interval(), lambda: TrainState({}, {"step": 1}))
+        with keeper.listening():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+            assert keeper.asked == signal.SIGTERM
+            os.kill(os.getpid(), signal.SIGTERM)  # the second does what it did before
+            time.sleep(0.01)
+            with pytest.raises(TrainingInterrupted) as caught:
+                keeper.after_step(may_wait=True)
+        assert (heard, caught.value.signal) == ([1], signal.SIGTERM)
+        assert len(checkpoints(tmp_path / "run" / "checkpoints")) == 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
