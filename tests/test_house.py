@@ -75,7 +75,9 @@ MAY_IMPORT = {
         "arguments",
         "choices",
         "data",
+        "durable",
         "environment",
+        "errors",
         "evaluation",
         "lazy",
         "ops",
@@ -83,7 +85,7 @@ MAY_IMPORT = {
         "weights",
     },
     # The facts of published datasets, which published weights were trained on.
-    "weights": {"arguments", "choices", "data", "download", "evaluation"},
+    "weights": {"arguments", "choices", "data", "download", "durable", "evaluation"},
 }
 HEAVY = {"array_record", "jax", "matplotlib", "sklearn", "tensorflow", "tensorflow_datasets", "torch"}
 

@@ -29,6 +29,25 @@ def maker(tensor: Any) -> Any:
     return tensor._keras_history.operation
 
 
+def calls_of(model: Any) -> list[tuple[Any, list[Any]]]:
+    """Returns the layers and operations that a functional model calls, in that order, each with what it gives there.
+
+    Raises:
+        AttributeError: If this version of Keras does not tell.
+    """
+    found: dict[int, tuple[Any, list[Any]]] = {}
+    waiting = [(tensor, False) for tensor in reversed(model.outputs)]
+    while waiting:
+        tensor, inputs_are_done = waiting.pop()
+        history = tensor._keras_history
+        node = inbound_nodes(history.operation)[history.node_index]
+        if inputs_are_done:
+            found.setdefault(id(node), (history.operation, list(node.outputs)))
+        elif id(node) not in found:
+            waiting += [(tensor, True), *((before, False) for before in reversed(node.input_tensors))]
+    return list(found.values())
+
+
 def may_write_in_place() -> bool:
     """Returns whether a variable's tensor may be written to: not in a stateless scope, or where Keras does not tell."""
     return _in_stateless_scope is not None and not _in_stateless_scope()
@@ -69,3 +88,12 @@ def jax_has_started() -> bool:
     """Returns whether JAX has made up its mind about devices and flags; yes where it does not tell."""
     ask = find("jax._src.xla_bridge:backends_are_initialized")
     return True if ask is None else bool(ask())
+
+
+def forget_validation(model: Any) -> None:
+    """Lets the next `fit` of a model validate from the first batch on; nothing where there is nothing to forget.
+
+    Keras keeps the data of a `fit` that an error ended in its validation, and where in them it was.
+    """
+    if getattr(model, "_eval_epoch_iterator", None) is not None:
+        model._eval_epoch_iterator = None

@@ -1,5 +1,6 @@
 """States of a training on the disk: the newest two, whole and checked."""
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -30,7 +31,7 @@ def write_checkpoint(folder: Path, state: TrainState) -> Path:
         Path of the checkpoint, named after its step.
     """
     path = folder / f"step-{state.numbers['step']:010d}"
-    shutil.rmtree(path, ignore_errors=True)  # one of the same step is the same, or damaged
+    _remove(path)  # one of the same step, or damaged
     with written_folder(path) as aside:
         np.savez(aside / "arrays.npz", **state.arrays)  # type: ignore[arg-type]
         (aside / "state.json").write_text(json.dumps(state.numbers, indent=1, default=_plain), encoding="utf-8")
@@ -41,9 +42,11 @@ def write_checkpoint(folder: Path, state: TrainState) -> Path:
 
 
 def keep_newest(folder: Path, count: int) -> None:
-    """Removes all checkpoints of a folder but the newest."""
+    """Removes all checkpoints of a folder but the newest, and what a death left."""
     for old in checkpoints(folder)[:-count]:
-        shutil.rmtree(old, ignore_errors=True)
+        _remove(old)
+    for left in folder.glob(".step-*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -78,6 +81,15 @@ def read_checkpoint(path: Path) -> TrainState:
         return TrainState(_arrays(path / "arrays.npz"), dict(numbers))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} must be a whole checkpoint. Received: {error}.") from error
+
+
+def _remove(path: Path) -> None:
+    """Removes a checkpoint; one that is removed in part has no name of a checkpoint any more."""
+    gone = path.with_name(f".{path.name}.gone")
+    shutil.rmtree(gone, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def _arrays(path: Path) -> Arrays:

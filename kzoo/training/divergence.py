@@ -7,9 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from kzoo.acceleration.names import calls_of
 from kzoo.data import Batches
 from kzoo.errors import DivergenceError
-from kzoo.training.state import TrainState, set_arrays
+from kzoo.training.state import Arrays, TrainState, set_arrays
 
 _SECONDS_BETWEEN = 0.1
 _MOST_STEPS = 2000  # that are done again to find the layer
@@ -41,10 +42,23 @@ class LossGuard:
         """
         losses, self._losses = self._losses, []
         for step, loss in losses:
-            value = float(keras.ops.convert_to_numpy(loss))
-            if not math.isfinite(value):
-                raise DivergenceError(f"The loss is {value} at step {step:,}", step)
+            check_loss(loss, step)
         self._last = time.monotonic()
+
+
+def check_loss(loss: Any, step: int, what: str = "The loss") -> None:
+    """Raises `DivergenceError` if a loss at a step is NaN or infinite."""
+    value = float(keras.ops.convert_to_numpy(loss))
+    if not math.isfinite(value):
+        raise DivergenceError(f"{what} is {value} at step {step:,}", step)
+
+
+def check_finite(arrays: Arrays, step: int) -> None:
+    """Raises `DivergenceError` if a weight after a step is not a finite number: its loss need not show it yet."""
+    for name, array in arrays.items():
+        numbers = array.astype(np.float32) if array.dtype.kind == "V" else array  # which is bfloat16
+        if name.startswith("model/") and not np.isfinite(numbers).all():
+            raise DivergenceError(f"{name.rpartition('/')[2]} is not finite after step {step:,}", step)
 
 
 def first_layer_gone_wrong(model: keras.Model, batches: Batches, state: TrainState, step: int) -> str | None:
@@ -69,13 +83,21 @@ def first_layer_gone_wrong(model: keras.Model, batches: Batches, state: TrainSta
     if (name := _first_with_bad_weights(model)) is not None:
         return name
     last = batches.batch((step - 1) // per_epoch, (step - 1) % per_epoch)
-    layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
-    outputs = keras.Model(model.input, [layer.output for layer in layers])(last[0], training=True)
-    for layer, output in zip(layers, keras.tree.flatten(outputs), strict=True):
-        if not np.isfinite(keras.ops.convert_to_numpy(keras.ops.cast(output, "float32"))).all():
-            return str(layer.name)
-    model.train_on_batch(*last)
-    return _first_with_bad_weights(model)
+    name = _first_with_bad_output(model, last[0], training=True)
+    if name is None:
+        model.train_on_batch(*last)
+        name = _first_with_bad_weights(model)
+    return name or _first_with_bad_output(model, last[0], training=False)
+
+
+def _first_with_bad_output(model: keras.Model, images: Any, *, training: bool) -> str | None:
+    calls = [(layer, outputs) for layer, outputs in calls_of(model) if not isinstance(layer, keras.layers.InputLayer)]
+    values = keras.Model(model.input, [outputs for _, outputs in calls])(images, training=training)
+    for (layer, _), outputs in zip(calls, values, strict=True):
+        for output in outputs:
+            if not np.isfinite(keras.ops.convert_to_numpy(keras.ops.cast(output, "float32"))).all():
+                return str(layer.name)
+    return None
 
 
 def _first_with_bad_weights(model: keras.Model) -> str | None:

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import warnings
 import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,25 +11,26 @@ from typing import Any
 import keras
 
 from kzoo.data import Augmentation, Batches, Dataset
+from kzoo.data.fingerprint import fingerprint
 from kzoo.errors import DivergenceError
-from kzoo.evaluation import evaluate, even_batch_size, gives_logits
-from kzoo.training.checkpoint import keep_newest, newest_state
+from kzoo.evaluation import even_batch_size, gives_logits
+from kzoo.training.checkpoint import keep_newest
 from kzoo.training.checks import check_model, check_stopping, checked_callbacks, warn_of_compiled
-from kzoo.training.divergence import first_layer_gone_wrong
+from kzoo.training.finishing import explained_divergence, explained_shortage, finish
 from kzoo.training.keeper import Interval
 from kzoo.training.lock import write_status
+from kzoo.training.memory import is_out_of_memory
 from kzoo.training.opening import opened_run
 from kzoo.training.optimizer import optimizer_for
-from kzoo.training.picture import plot_history, require_matplotlib
+from kzoo.training.picture import require_matplotlib
 from kzoo.training.pixels import name_of_statistics, pixel_statistics
 from kzoo.training.progress import Progress, ending
 from kzoo.training.recipes import Recipe
 from kzoo.training.recipes import recipe as named_recipe
 from kzoo.training.recording import Clock, Recorder
-from kzoo.training.run import Run, write_json
-from kzoo.training.schedule import StepSchedule, is_constant, schedule_for
+from kzoo.training.run import Run
+from kzoo.training.schedule import is_constant, schedule_for
 from kzoo.training.session import Session
-from kzoo.training.state import set_arrays
 
 _VERBOSE = ("auto", 0, 1, 2)
 _OWN_OPTIMIZERS = weakref.WeakSet[Any]()  # that `fit` made: to replace one of these needs no warning
@@ -84,6 +84,8 @@ def fit(
         ValueError: If model, dataset, recipe and callbacks do not go together, the model's answers contradict
             `from_logits`, an `EarlyStopping` watches what is not measured, or callbacks left no epoch to train.
         FileExistsError: If `run_dir` has content, or another process trains there.
+        DivergenceError: If the loss, of training or validation, is not a finite number. The last good weights are kept.
+        MemoryError: If memory is too short for a batch; the message says which batch size fits.
         TrainingInterrupted: After the first SIGINT or SIGTERM, with a checkpoint written: a `KeyboardInterrupt`.
 
     Example:
@@ -113,7 +115,8 @@ def fit(
         clock = Clock(train, schedule)
         recorder = Recorder(run, clock)
         shown = [Progress({"auto": None, 1: True, 2: False}[verbose])] if verbose else []
-        validation = Batches(dataset.validation, dataset.classes, batch_size=even_batch_size(len(dataset.validation)))
+        size = even_batch_size(len(dataset.validation), recipe.batch_size)
+        validation = Batches(dataset.validation, dataset.classes, batch_size=size)
         session = Session(
             [clock, *given, *stopping, recorder, *shown],
             model=model,
@@ -126,12 +129,18 @@ def fit(
         try:
             session.go_on(state)
         except DivergenceError as error:
-            told = _told(error, run, model, train, schedule)
-            write_status(run.directory, ended=str(told))
-            raise told from error
+            explained = explained_divergence(error, run, model, train, schedule)
+            write_status(run.directory, ended=str(explained))
+            raise explained from error
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            shortage = explained_shortage(error, run, model, train)
+            write_status(run.directory, ended=str(shortage))
+            raise shortage from error
         if not recorder.rows:
             raise ValueError(f"The callbacks left none of the {recipe.epochs} epochs to train. Received: {given}.")
-        metrics = _finish(run, model, dataset, recorder, validation, from_logits)
+        metrics = finish(run, model, dataset, recorder, validation, from_logits)
         keep_newest(run.checkpoints, 1)  # from which it can be made longer
     if shown and (said := ending(metrics, recipe.epochs)):
         print(said)  # noqa: T201
@@ -182,77 +191,23 @@ def _config(
     model: keras.Model, dataset: Dataset, recipe: Recipe, seed: int, arguments: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     normalization = pixel_statistics(model)
+    architecture = json.loads(model.to_json())
+    architecture.pop("compile_config", None)  # of an earlier training, if any
     return {
         "model": {
             "name": model.name,
             "arguments": None if arguments is None else json.loads(json.dumps(dict(arguments), default=str)),
             "pixel_normalization": normalization,
-            "architecture": json.loads(model.to_json()),
+            "architecture": architecture,
         },
         "data": {
             "name": dataset.name,
             "source": dataset.source,
             "class_names": dataset.class_names,
             "images": {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)},
+            "fingerprint": fingerprint(dataset),
         },
         # `fit` leaves the normalization alone, so what the recipe asks for need not be so.
         "recipe": dataclasses.asdict(recipe) | {"pixel_statistics": name_of_statistics(normalization, dataset)},
         "seed": seed,
     }
-
-
-def _told(
-    error: DivergenceError, run: Run, model: keras.Model, train: Batches, schedule: StepSchedule | None
-) -> DivergenceError:
-    """Returns what is to be said of a training that went wrong, and leaves the weights of its last checkpoint."""
-    from kzoo.weights import save_weights
-
-    said = [f"{error} (epoch {(error.step - 1) // train.batches_per_epoch + 1})"]
-    if schedule is not None:
-        said.append(f"at a learning rate of {float(schedule.rates[error.step - 1]):.4g}")
-    state = newest_state(run.checkpoints)
-    if state is None:
-        return DivergenceError(f"{', '.join(said)}. There is no checkpoint before it.", error.step)
-    layer = first_layer_gone_wrong(model, train, state, error.step)
-    said.append("in a layer that is unknown" if layer is None else f"first in layer {layer!r}")
-    set_arrays(model, state.arrays)
-    save_weights(model, run.weights_path)
-    where = f"The weights of step {state.numbers['step']:,} are in {run.weights_path}."
-    return DivergenceError(f"{', '.join(said)}. {where} A smaller learning rate may help.", error.step)
-
-
-def _finish(
-    run: Run, model: keras.Model, dataset: Dataset, recorder: Recorder, validation: Batches, from_logits: bool
-) -> dict[str, Any]:
-    """Leaves what a training came to: the weights first, the record second, the picture last, whatever fails."""
-    from kzoo.weights import save_weights
-
-    save_weights(model, run.weights_path)
-    run.write_history(recorder.rows)
-    kept = recorder.epoch_of_weights
-    watched = model.evaluate(validation, verbose=0, return_dict=True)
-    test = evaluate(model, dataset.test, from_logits=from_logits)
-    clock, config = recorder.clock, run.config
-    planned = config["recipe"]["epochs"] * clock.batches.batches_per_epoch
-    metrics = {
-        "model": model.name,
-        "data": dataset.name,
-        "backend": keras.backend.backend(),
-        "seed": config["seed"],
-        "epochs_run": recorder.rows[-1]["epoch"],
-        "best_epoch": kept,
-        "stopped_early": clock.steps < planned,
-        "val_loss": watched["loss"],  # as early stopping saw it, with the recipe's label smoothing
-        "val_accuracy": watched["accuracy"],
-        "test_loss": test.loss,
-        "test_accuracy": test.accuracy,
-        "train_seconds": round(clock.seconds, 3),
-        "images_per_second": round(clock.images_per_second, 2),
-    }
-    write_json(run.directory / "metrics.json", metrics)
-    try:
-        title = f"{model.name} on {dataset.name}"
-        plot_history(recorder.rows, run.directory / "history.png", title=title, kept_epoch=kept)
-    except Exception as error:  # of a picture: nothing of the training depends on it
-        warnings.warn(f"{run.directory / 'history.png'} could not be drawn. Received: {error}.", stacklevel=2)
-    return metrics

@@ -39,7 +39,7 @@ def plot_history(rows: Rows, path: str | Path, title: str, kept_epoch: int | Non
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 4), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(_shown(title), parse_math=False)
     axes = figure.subplots(1, 3)
     for axis, metric in zip(axes[:2], ("loss", "accuracy"), strict=True):
         _draw(axis, rows, metric, label="training", color="C0")
@@ -70,7 +70,7 @@ def plot_comparison(runs: Mapping[str, Rows], path: str | Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], color=f"C{i}", linewidth=3, label=name) for i, name in enumerate(runs)]
+    handles = [Line2D([], [], color=f"C{i}", linewidth=3, label=_shown(name)) for i, name in enumerate(runs)]
     handles += [Line2D([], [], color="black", label="validation")]
     handles += [Line2D([], [], color="black", linestyle="--", alpha=0.5, label="training")]
     columns = max(1, 110 // (max(len(str(handle.get_label())) for handle in handles) + 6))
@@ -82,8 +82,16 @@ def plot_comparison(runs: Mapping[str, Rows], path: str | Path) -> None:
             _draw(axis, rows, metric, color=f"C{i}", linestyle="--", alpha=0.5)
     _scale_epochs(axes, [row for rows in runs.values() for row in rows])
     _scale_metrics(*axes)
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), frameon=False)
+    legend = figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     figure.savefig(path, dpi=120)
+
+
+def _shown(name: str) -> str:
+    """Returns a name as it can be drawn: of any encoding, and not hidden, as matplotlib does with those from `_` on."""
+    name = name.encode("utf-8", "backslashreplace").decode()
+    return f" {name}" if name.startswith("_") else name
 
 
 def _column(rows: Rows, name: str) -> list[float]:

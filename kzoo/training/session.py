@@ -6,10 +6,11 @@ from typing import Any
 
 import keras
 
+from kzoo.acceleration.names import forget_validation
 from kzoo.data import Batches
 from kzoo.training.callback_state import give_states, states_of
 from kzoo.training.callbacks import CallbackList
-from kzoo.training.divergence import LossGuard
+from kzoo.training.divergence import LossGuard, check_finite, check_loss
 from kzoo.training.keeper import Interval, Keeper
 from kzoo.training.state import TrainState, arrays_of, set_arrays, set_metrics
 
@@ -58,11 +59,12 @@ class Session(CallbackList):
         """Returns the state of now, between two steps.
 
         Raises:
-            DivergenceError: If the loss is no number any more.
+            DivergenceError: If the loss or a weight is not a finite number any more.
         """
         self._guard.look()
         states, of_callbacks = states_of(self.callbacks)
         arrays = arrays_of(self.model)
+        check_finite(arrays, self.epoch * self.per_epoch + self.batch)
         within = 0 < self.batch < self.per_epoch
         kept = {name: array for name, array in arrays.items() if within or not name.startswith("metrics/")}
         numbers = {
@@ -114,6 +116,7 @@ class Session(CallbackList):
     def _fit(self, until: int) -> None:
         if self.epoch < until:
             self.train_batches.start_at(self.epoch, self._first)
+            forget_validation(self.model)
             self.model.fit(
                 self.train_batches,
                 validation_data=self.validation,
@@ -172,6 +175,7 @@ class Session(CallbackList):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         super().on_epoch_end(epoch, logs)
+        check_loss((logs or {}).get("val_loss", 0.0), (epoch + 1) * self.per_epoch, "The validation loss")
         self.epoch, self.batch, self.logs = epoch + 1, 0, {}
         if not self.model.stop_training and self.epoch < self.epochs:  # else the training ends, with a checkpoint
             self.keeper.end_if_asked()

@@ -1,5 +1,6 @@
 """A training that was left goes on to the same bytes."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -15,11 +16,13 @@ import numpy as np
 import pytest
 
 import kzoo
+from kzoo.data import Batches
 from kzoo.errors import DivergenceError
 from kzoo.training import session as session_module
 from kzoo.training.checkpoint import checkpoints, newest_state, read_checkpoint, write_checkpoint
 from kzoo.training.keeper import Interval, Keeper, TrainingInterrupted
 from kzoo.training.listing import list_runs
+from kzoo.training.memory import is_out_of_memory
 from kzoo.training.session import Session
 from kzoo.training.state import TrainState
 
@@ -27,19 +30,32 @@ RECIPE = kzoo.recipe("default").override(epochs=4, batch_size=16, patience=2, le
 PER_EPOCH = 7
 
 
-@pytest.fixture(scope="module")
-def data():
-    random = np.random.RandomState(0)
+def noise(seed=0, labels=3):
+    random = np.random.RandomState(seed)
     train, other = (
-        kzoo.Split(random.randint(0, 256, (count, 8, 8, 3)).astype(np.uint8), np.arange(count) % 3)
+        kzoo.Split(random.randint(0, 256, (count, 8, 8, 3)).astype(np.uint8), np.arange(count) % labels)
         for count in (112, 24)
     )
     return kzoo.Dataset("noise", ("a", "b", "c"), train, other, other, flip=True)
 
 
-def go(data, path, recipe=RECIPE, callbacks=(), **options):
-    model = kzoo.resnet(8, input_shape=(8, 8, 3), classes=3, dropout=0.2, seed=1)
-    return kzoo.fit(model, data, recipe, callbacks, run_dir=path, verbose=0, **options)
+@pytest.fixture(scope="module")
+def data():
+    return noise()
+
+
+def small():
+    """Returns a model with batch statistics and masks, which JAX compiles in little time."""
+    inputs = keras.Input((8, 8, 3), name="images")
+    conv, dense = (kzoo.initializers.HeNormal(seed=1, path=path) for path in ("conv", "dense"))
+    x = keras.layers.Rescaling(1 / 255, name="scale")(inputs)
+    x = kzoo.layers.BatchNorm(name="norm")(kzoo.layers.Conv2D(8, kernel_initializer=conv, name="conv")(x))
+    x = kzoo.layers.Dropout(0.2, name="dropout")(keras.layers.GlobalMaxPooling2D(name="max")(x))
+    return keras.Model(inputs, keras.layers.Dense(3, kernel_initializer=dense, name="dense")(x), name="small")
+
+
+def go(data, path, recipe=RECIPE, callbacks=(), *, model=None, **options):
+    return kzoo.fit(model or small(), data, recipe, callbacks, run_dir=path, verbose=0, **options)
 
 
 def content(run):
@@ -92,9 +108,19 @@ def test_training_goes_on_within_a_validation(data, tmp_path, monkeypatch, undis
     assert content(go(data, tmp_path / "run", resume=True)) == undisturbed  # of one that is done
 
 
+def test_the_same_model_goes_on(data, tmp_path, monkeypatch, undisturbed):
+    model = small()
+    for stop, epoch in (("on_test_batch_end", 1), ("on_train_batch_end", 2)):
+        with monkeypatch.context() as patch:
+            stop_at(patch, stop, lambda session, batch, epoch=epoch: session.epoch == epoch and batch == 0)
+            with pytest.raises(TrainingInterrupted):
+                go(data, tmp_path / "run", model=model, resume=True)
+    assert content(go(data, tmp_path / "run", model=model, resume=True)) == undisturbed
+
+
 def test_training_goes_on_after_what_follows_it_failed(data, tmp_path, monkeypatch, undisturbed):
     with monkeypatch.context() as patch:
-        patch.setattr("kzoo.training.loop.evaluate", lambda *_, **__: pytest.fail("the test split cannot be read"))
+        patch.setattr("kzoo.training.finishing.evaluate", lambda *_, **__: pytest.fail("the test split cannot be read"))
         with pytest.raises(pytest.fail.Exception):
             go(data, tmp_path / "run")
     assert (tmp_path / "run" / "model.weights.h5").exists()  # they are safe first
@@ -165,12 +191,14 @@ def test_callback_that_cannot_go_on_is_named(data, tmp_path, monkeypatch):
         ({"recipe": RECIPE.override(learning_rate=0.1)}, "recipe.learning_rate: 0.05, now 0.1"),
         ({"recipe": RECIPE.override(epochs=5)}, "recipe.epochs: 4, now 5"),
         ({"seed": 3}, "seed: 0, now 3"),
+        ({"data": noise(seed=1)}, "data.fingerprint.pixels: '.*', now '.*'$"),
+        ({"data": noise(labels=2)}, "data.fingerprint.labels: '.*', now '.*'$"),
     ],
 )
 def test_another_training_is_refused(data, tmp_path, change, message):
     go(data, tmp_path / "run", recipe=RECIPE)
     with pytest.raises(ValueError, match=f"must go on as it began. Received:\n  {message}"):
-        go(data, tmp_path / "run", resume=True, **change)
+        go(**{"data": data, "path": tmp_path / "run", "resume": True, **change})
 
 
 def test_other_versions_are_refused(data, tmp_path):
@@ -245,7 +273,7 @@ def test_two_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tmp_path):
     states = [TrainState({"model/0/a": np.full(3, step)}, {"step": step}) for step in range(4)]
     for state in states:
         write_checkpoint(tmp_path, state)
-    assert [path.name for path in checkpoints(tmp_path)] == ["step-0000000002", "step-0000000003"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-0000000002", "step-0000000003"]
     assert newest_state(tmp_path).numbers == {"step": 3}
     newest = checkpoints(tmp_path)[-1]
     (newest / "arrays.npz").write_bytes((newest / "arrays.npz").read_bytes()[:-1])
@@ -289,7 +317,7 @@ def test_full_disk_at_the_history_is_a_warning(data, tmp_path, monkeypatch, undi
 
 
 def test_picture_that_cannot_be_drawn_costs_nothing(data, tmp_path, monkeypatch, undisturbed):
-    monkeypatch.setattr("kzoo.training.loop.plot_history", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("kzoo.training.finishing.plot_history", lambda *_, **__: 1 / 0)
     with pytest.warns(UserWarning, match="history.png could not be drawn. Received: division by zero"):
         assert content(go(data, tmp_path / "run")) == undisturbed
 
@@ -306,6 +334,101 @@ def test_loss_that_is_no_number_ends_the_training(data, tmp_path, rate):
     kzoo.Run(tmp_path / "run").load_model()  # of numbers, from the last checkpoint
     (one,) = list_runs([tmp_path])
     assert one.state.startswith("ended: The loss is")
+
+
+@keras.saving.register_keras_serializable("tests")
+class Spoilt(keras.layers.Layer):
+    def call(self, inputs, training=False):
+        return inputs if training else inputs * float("nan")
+
+
+def with_layer(layer):
+    """Returns the small model with a layer behind its input."""
+    model, inputs = small(), keras.Input((8, 8, 3), name="pictures")
+    x = layer(inputs)
+    for one in model.layers[1:]:
+        x = one(x)
+    return keras.Model(inputs, x, name="small")
+
+
+def test_validation_loss_that_is_no_number_ends_the_training(data, tmp_path):
+    message = r"The validation loss is nan at step 7 \(epoch 1\), at a learning rate of .*, first in layer 'spoilt'\."
+    with pytest.raises(DivergenceError, match=message):
+        go(data, tmp_path / "run", model=with_layer(Spoilt(name="spoilt")))
+    assert kzoo.Run(tmp_path / "run").weights_path.exists()
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_weight_that_is_no_number_is_not_kept(data, tmp_path):
+    model = with_layer(keras.layers.Rescaling(1e30, name="huge"))  # its square is infinite, but not its loss
+    message = r"moving_variance is not finite after step \d .*, first in layer '.*'\. The weights of step 0 are in"
+    with pytest.raises(DivergenceError, match=message):
+        go(data, tmp_path / "run", model=model, checkpoint_every=1)
+    kzoo.Run(tmp_path / "run").load_model()
+
+
+def test_metric_that_is_no_number_is_null(data, tmp_path, monkeypatch):
+    def evaluated(*args, evaluate=kzoo.evaluate, **options):
+        return dataclasses.replace(evaluate(*args, **options), loss=float("nan"))
+
+    monkeypatch.setattr("kzoo.training.finishing.evaluate", evaluated)
+    with pytest.warns(UserWarning, match="Every metric must be a finite number. Received: test_loss nan."):
+        run = go(data, tmp_path / "run", RECIPE.override(epochs=1, patience=0))
+    assert json.loads((run.directory / "metrics.json").read_text(), parse_constant=pytest.fail)["test_loss"] is None
+
+
+def no_memory():
+    """Returns what the backend raises where there is no memory."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow
+
+        return tensorflow.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
+    import torch
+
+    return torch.OutOfMemoryError("CUDA out of memory.")
+
+
+@pytest.mark.parametrize(("holds", "advice"), [(5, "A batch of 4 fits: --batch-size 4"), (0, "No smaller batch was")])
+def test_batch_that_memory_is_too_short_for_is_an_error(data, tmp_path, monkeypatch, holds, advice):
+    def run_out(self, batch, logs=None):
+        if self.epoch == 1:
+            raise no_memory()
+
+    def train_on_batch(self, images, labels):
+        if len(images) > holds:
+            raise no_memory()
+
+    monkeypatch.setattr(Session, "on_train_batch_begin", run_out)
+    model = small()
+    monkeypatch.setattr(type(model), "train_on_batch", train_on_batch)
+    message = f"A batch of 16 images must fit into memory. Received: .*(OOM|emory).*{advice}"
+    with pytest.raises(MemoryError, match=message):
+        go(data, tmp_path / "run", model=model)
+    assert "must fit into memory" in list_runs([tmp_path])[0].state
+
+
+def test_other_errors_are_no_shortage():
+    assert not is_out_of_memory(ValueError("out of memory"))
+    assert not is_out_of_memory(RuntimeError("shapes differ"))
+    assert is_out_of_memory(MemoryError())
+
+
+def test_validation_takes_no_larger_batches_than_training(data, tmp_path, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(
+        "kzoo.training.loop.Batches",
+        lambda *args, **options: sizes.append(options["batch_size"]) or Batches(*args, **options),
+    )
+    monkeypatch.setattr(
+        "kzoo.training.finishing.evaluate",
+        lambda *args, **options: sizes.append(options["batch_size"]) or kzoo.evaluate(*args, **options),
+    )
+    go(data, tmp_path / "run", RECIPE.override(epochs=1, batch_size=8, patience=0))
+    assert sizes == [8, 8, 8]
 
 
 def test_runs_are_listed(data, tmp_path, monkeypatch):
