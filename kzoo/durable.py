@@ -26,20 +26,45 @@ def written_file(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def written_folder(path: Path) -> Iterator[Path]:
-    """Yields an empty folder to fill with files; in the end it is renamed to `path`, which must not exist."""
+    """Yields an empty folder to fill with files; in the end it takes the place of `path`, or nothing does."""
     aside = path.with_name(f".{path.name}.aside")
     shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    make_folder(path.parent)
+    aside.mkdir()
     try:
         yield aside
         for file in aside.iterdir():
             flush(file)
         flush(aside)
+        gone = _hidden(path)
         aside.rename(path)
         flush(path.parent)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Removes a folder, if it is there: one that is removed in part has another name."""
+    shutil.rmtree(_hidden(path), ignore_errors=True)
+
+
+def _hidden(path: Path) -> Path:
+    """Gives a folder, if it is there, the name of one that is to be removed, and returns that."""
+    gone = path.with_name(f".{path.name}.gone")
+    shutil.rmtree(gone, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(gone)
+    return gone
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those that it is in, on the disk."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        flush(path.parent)
 
 
 def flush(path: Path) -> None:

@@ -15,3 +15,7 @@ class DivergenceError(ArithmeticError):
     def __init__(self, message: str, step: int) -> None:
         super().__init__(message)
         self.step = step
+
+
+class OutOfMemoryError(MemoryError):
+    """A training ended because memory is too short for its batches."""

@@ -164,7 +164,7 @@ def even_batch_size(images: int, largest: int = 256) -> int:
         largest: Integer, upper limit of the batch size. Defaults to `256`.
     """
     even = next(size for size in range(min(images, largest), 0, -1) if images % size == 0)
-    return even if even >= min(images, 16) else largest
+    return even if even >= min(images, 16, largest // 2) else largest
 
 
 def predict_in_whole_batches(model: keras.Model, images: Any, batch_size: int) -> npt.NDArray[Any]:

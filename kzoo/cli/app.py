@@ -9,10 +9,10 @@ import typer
 
 from kzoo import __version__
 from kzoo.cli import data, doctor, export, models, parity, training, weights
-from kzoo.errors import DivergenceError, ExportError
+from kzoo.errors import DivergenceError, ExportError, OutOfMemoryError
 
 # What a user can do something about; the message says what. Anything else is a mistake of kzoo's, and a traceback.
-FORESEEN = (ValueError, OSError, ImportError, DivergenceError, ExportError)
+FORESEEN = (ValueError, OSError, ImportError, DivergenceError, ExportError, OutOfMemoryError)
 
 app = typer.Typer(
     help="A Keras 3 multi-backend model zoo: CIFAR ResNets on TensorFlow, JAX and PyTorch. "

@@ -1,6 +1,5 @@
 """States of a training on the disk: the newest two, whole and checked."""
 
-import contextlib
 import hashlib
 import json
 import shutil
@@ -12,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kzoo.durable import written_folder
+from kzoo.durable import remove_folder, written_folder
 from kzoo.training.state import Arrays, TrainState
 
 FORMAT = 1
@@ -31,7 +30,6 @@ def write_checkpoint(folder: Path, state: TrainState) -> Path:
         Path of the checkpoint, named after its step.
     """
     path = folder / f"step-{state.numbers['step']:010d}"
-    _remove(path)  # one of the same step, or damaged
     with written_folder(path) as aside:
         np.savez(aside / "arrays.npz", **state.arrays)  # type: ignore[arg-type]
         (aside / "state.json").write_text(json.dumps(state.numbers, indent=1, default=_plain), encoding="utf-8")
@@ -44,7 +42,7 @@ def write_checkpoint(folder: Path, state: TrainState) -> Path:
 def keep_newest(folder: Path, count: int) -> None:
     """Removes all checkpoints of a folder but the newest, and what a death left."""
     for old in checkpoints(folder)[:-count]:
-        _remove(old)
+        remove_folder(old)
     for left in folder.glob(".step-*"):
         shutil.rmtree(left, ignore_errors=True)
 
@@ -81,15 +79,6 @@ def read_checkpoint(path: Path) -> TrainState:
         return TrainState(_arrays(path / "arrays.npz"), dict(numbers))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} must be a whole checkpoint. Received: {error}.") from error
-
-
-def _remove(path: Path) -> None:
-    """Removes a checkpoint; one that is removed in part has no name of a checkpoint any more."""
-    gone = path.with_name(f".{path.name}.gone")
-    shutil.rmtree(gone, ignore_errors=True)
-    with contextlib.suppress(FileNotFoundError):
-        path.rename(gone)
-    shutil.rmtree(gone, ignore_errors=True)
 
 
 def _arrays(path: Path) -> Arrays:

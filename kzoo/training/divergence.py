@@ -41,16 +41,21 @@ class LossGuard:
             DivergenceError: If one is NaN or infinite.
         """
         losses, self._losses = self._losses, []
-        for step, loss in losses:
-            check_loss(loss, step)
+        if losses and not math.isfinite(_number(losses[-1][1])):  # an epoch's mean, which stays so once it is
+            for step, loss in losses:
+                check_loss(loss, step)
         self._last = time.monotonic()
 
 
 def check_loss(loss: Any, step: int, what: str = "The loss") -> None:
     """Raises `DivergenceError` if a loss at a step is NaN or infinite."""
-    value = float(keras.ops.convert_to_numpy(loss))
+    value = _number(loss)
     if not math.isfinite(value):
         raise DivergenceError(f"{what} is {value} at step {step:,}", step)
+
+
+def _number(value: Any) -> float:
+    return float(keras.ops.convert_to_numpy(value))
 
 
 def check_finite(arrays: Arrays, step: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from kzoo.data import Batches, Dataset
-from kzoo.errors import DivergenceError
+from kzoo.errors import DivergenceError, OutOfMemoryError
 from kzoo.evaluation import evaluate
 from kzoo.training.checkpoint import newest_state
 from kzoo.training.divergence import first_layer_gone_wrong
@@ -109,7 +109,7 @@ def explained_divergence(
     return DivergenceError(f"{', '.join(said)}. {where} A smaller learning rate may help.", error.step)
 
 
-def explained_shortage(error: BaseException, run: Run, model: keras.Model, train: Batches) -> MemoryError:
+def explained_shortage(error: BaseException, run: Run, model: keras.Model, train: Batches) -> OutOfMemoryError:
     """Returns what is to be said of a training that memory was too short for: which batch size fits, if it is known.
 
     Args:
@@ -127,4 +127,4 @@ def explained_shortage(error: BaseException, run: Run, model: keras.Model, train
         if fits is None
         else f"A batch of {fits} fits: --batch-size {fits}, or recipe.override(batch_size={fits}), in a new run."
     )
-    return MemoryError(f"A batch of {train.batch_size} images must fit into memory. Received: {reason}. {advice}")
+    return OutOfMemoryError(f"A batch of {train.batch_size} images must fit into memory. Received: {reason}. {advice}")

@@ -85,7 +85,7 @@ def fit(
             `from_logits`, an `EarlyStopping` watches what is not measured, or callbacks left no epoch to train.
         FileExistsError: If `run_dir` has content, or another process trains there.
         DivergenceError: If the loss, of training or validation, is not a finite number. The last good weights are kept.
-        MemoryError: If memory is too short for a batch; the message says which batch size fits.
+        OutOfMemoryError: If memory is too short for a batch; the message says which batch size fits.
         TrainingInterrupted: After the first SIGINT or SIGTERM, with a checkpoint written: a `KeyboardInterrupt`.
 
     Example:
@@ -100,6 +100,8 @@ def fit(
     from_logits = gives_logits(model, dataset.image_shape, from_logits)
     given = checked_callbacks(callbacks, recipe)
     interval = Interval.parse(checkpoint_every)
+    if resume and run_dir is None:
+        raise ValueError("`resume` needs a run to go on with, `run_dir` (--run). Received: none.")
     train = training_batches(dataset, recipe, seed)
     schedule = None if is_constant(recipe) else schedule_for(recipe, train.batches_per_epoch)
     stopping = early_stopping(recipe)

@@ -41,7 +41,8 @@ def opened_run(
             run = Run(path)
             state = newest_state(run.checkpoints)
             check_same(run, config)
-            if run.config != json.loads(json.dumps(config)):  # of more epochs
+            if run.config != json.loads(json.dumps(config)):  # of more epochs: what it came to is not known yet
+                (path / "metrics.json").unlink(missing_ok=True)
                 write_json(path / "config.json", config)
         else:
             run, state = Run.fill(path, config, splits), None

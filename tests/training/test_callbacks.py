@@ -38,15 +38,16 @@ def conversions(monkeypatch, tiny, folder, batch_size):
 
 
 def test_no_value_is_read_at_a_step(monkeypatch, tiny, tmp_path):
-    few = conversions(monkeypatch, tiny, tmp_path / "few", 24)
-    many = conversions(monkeypatch, tiny, tmp_path / "many", 4)
+    monkeypatch.setattr("kzoo.training.divergence._SECONDS_BETWEEN", 1e9)
+    few = conversions(monkeypatch, tiny, tmp_path / "few", 48)
+    many = conversions(monkeypatch, tiny, tmp_path / "many", 12)
     assert few == many > 0
 
 
 def test_callback_hears_of_every_step(tiny, small_model, tmp_path):
     counter = Counter()
     kzoo.fit(small_model, tiny, QUICK, callbacks=[counter], run_dir=tmp_path / "run", verbose=0)
-    assert (counter.train, counter.test) == (12, 2)
+    assert (counter.train, counter.test) == (12, 4)
 
 
 @pytest.mark.parametrize("name", ["on_train_batch_end", "on_batch_end"])

@@ -17,7 +17,7 @@ import pytest
 
 import kzoo
 from kzoo.data import Batches
-from kzoo.errors import DivergenceError
+from kzoo.errors import DivergenceError, OutOfMemoryError
 from kzoo.training import session as session_module
 from kzoo.training.checkpoint import checkpoints, newest_state, read_checkpoint, write_checkpoint
 from kzoo.training.keeper import Interval, Keeper, TrainingInterrupted
@@ -217,6 +217,20 @@ def test_training_with_a_constant_rate_is_made_longer(data, tmp_path):
     assert content(go(data, tmp_path / "run", constant, resume=True)) == expected
 
 
+def test_longer_training_is_not_done_before_its_end(data, tmp_path, monkeypatch):
+    constant = RECIPE.override(schedule="constant", warmup=0.0, patience=0)
+    go(data, tmp_path / "run", constant.override(epochs=2))
+    stop_at(monkeypatch, "on_train_batch_end", lambda session, batch: session.epoch == 2)
+    with pytest.raises(TrainingInterrupted):
+        go(data, tmp_path / "run", constant, resume=True)
+    assert [one.state for one in list_runs([tmp_path])] == ["interrupted"]
+
+
+def test_resume_needs_a_run(data):
+    with pytest.raises(ValueError, match=r"`resume` needs a run to go on with, `run_dir` \(--run\). Received: none"):
+        go(data, None, resume=True)
+
+
 def test_run_of_another_process_is_refused(data, tmp_path):
     code = "import sys; from pathlib import Path; from kzoo.training.lock import *\n"
     code += "with locked(Path(sys.argv[1])):\n write_status(Path(sys.argv[1])); print('ready', flush=True); input()"
@@ -406,7 +420,7 @@ def test_batch_that_memory_is_too_short_for_is_an_error(data, tmp_path, monkeypa
     model = small()
     monkeypatch.setattr(type(model), "train_on_batch", train_on_batch)
     message = f"A batch of 16 images must fit into memory. Received: .*(OOM|emory).*{advice}"
-    with pytest.raises(MemoryError, match=message):
+    with pytest.raises(OutOfMemoryError, match=message):
         go(data, tmp_path / "run", model=model)
     assert "must fit into memory" in list_runs([tmp_path])[0].state
 
