@@ -7,7 +7,6 @@ import http.client
 import io
 import os
 import re
-import sys
 import time
 import urllib.error
 import urllib.parse
@@ -15,6 +14,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from kzoo.durable import is_same_file, opened_alone, put_in_place
 
 _ATTEMPTS = 5
 _BACKOFF_SECONDS = 1.0  # doubled after each failure
@@ -100,7 +101,7 @@ def download(
                 f"The file at {url} must have the SHA-256 {sha256}. Received: {received} "
                 f"({part.tell()} bytes, removed). Try again, or put the right file at {path}."
             )
-        os.replace(part.name, path)
+        put_in_place(Path(part.name), path)
     return path
 
 
@@ -121,28 +122,13 @@ def _locked(part: Path) -> Iterator[io.FileIO]:
 
     After a failure a `part` without content is removed: there is nothing to continue from.
     """
-    while True:
-        with io.FileIO(part, "a") as file:
-            if sys.platform != "win32":
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX)
-            if _is_same_file(file, part):
-                try:
-                    yield file
-                except BaseException:
-                    if not file.tell() and _is_same_file(file, part):
-                        part.unlink()
-                    raise
-                return
-
-
-def _is_same_file(file: io.FileIO, path: Path) -> bool:
-    """Whether `path` still names `file`, which whoever had the lock before may have renamed or removed."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
+    with opened_alone(part) as file:
+        try:
+            yield file
+        except BaseException:
+            if not file.tell() and is_same_file(file, part):
+                part.unlink()
+            raise
 
 
 @dataclasses.dataclass

@@ -30,6 +30,7 @@ from kzoo.data.cached import FORMAT, CachedExamples
 from kzoo.data.examples import ArrayExamples, Examples, sums_of
 from kzoo.data.images import Decoding, decoder_versions
 from kzoo.data.items import FileExamples, Item, first_shape, other_size
+from kzoo.durable import ASIDE, aside_of, private_folder, written_folder
 
 IN_MEMORY = 1 << 28  # bytes of pixels up to which a cache is read into memory as a whole
 _SPARE = 1 << 26  # bytes that a disk must have left
@@ -54,9 +55,9 @@ def cache_root() -> Path:
 
 @functools.cache
 def _temporary_root() -> Path:
-    root = Path(tempfile.mkdtemp(prefix="kzoo-decoded-"))
-    atexit.register(shutil.rmtree, root, ignore_errors=True)
-    return root
+    until_the_end = contextlib.ExitStack()
+    atexit.register(until_the_end.close)
+    return until_the_end.enter_context(private_folder(Path(tempfile.gettempdir())))
 
 
 def _usable_root() -> Path:
@@ -122,14 +123,12 @@ def decoded(source: str, items: Sequence[Item], decoding: Decoding, cache: bool 
 
 def _write(source: str, items: Sequence[Item], decoding: Decoding, folder: Path) -> None:
     """Decodes all files into a folder aside, and renames it."""
-    aside = folder.with_name(f".incomplete-{folder.name}")
-    if aside.exists():
+    if aside_of(folder).exists():
         _say(f"Decoding {source} was interrupted before: it starts anew.")
-        shutil.rmtree(aside)
+    _remove_left(folder.parent)
     shape, unreadable = first_shape(source, items, decoding)
-    _check_room(source, aside.parent, len(items) * int(np.prod(shape)))
-    aside.mkdir()
-    try:
+    _check_room(source, folder.parent, len(items) * int(np.prod(shape)))
+    with written_folder(folder) as aside:
         checksums, sums = _fill(aside / "pixels", items, decoding, shape, unreadable)
         with (aside / "index.npz").open("wb") as file:
             np.savez(file, crc32=checksums, sums=sums, labels=np.array([item.label for item in items], np.int64))
@@ -142,12 +141,6 @@ def _write(source: str, items: Sequence[Item], decoding: Decoding, folder: Path)
             "unreadable": {str(position): unreadable[position] for position in sorted(unreadable)},
         }
         (aside / "manifest.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-        for path in (*aside.iterdir(), aside):
-            _flush(path)
-        aside.rename(folder)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
 
 
 def _fill(
@@ -232,25 +225,27 @@ def cached_entries() -> list[dict[str, Any]]:
 
 def clear_cache() -> int:
     """Removes all that is in the cache and not being written; returns how many bytes that were."""
+    return sum(entry["bytes"] for entry in cached_entries() if _removed(Path(entry["folder"])))
+
+
+def _remove_left(root: Path) -> None:
+    """Removes what deaths have left of decoding whatever it was."""
+    for left in root.glob(f"{ASIDE}*"):
+        _removed(left)
+
+
+def _removed(folder: Path) -> bool:
+    """Removes a folder and its lock unless it is being written; returns whether it did."""
     from filelock import FileLock, Timeout
 
-    removed = 0
-    for entry in cached_entries():
-        folder = Path(entry["folder"])
-        lock = folder.with_name(f".{folder.name.removeprefix('.incomplete-')}.lock")
-        with contextlib.suppress(Timeout), FileLock(lock, timeout=0):
-            shutil.rmtree(folder)
-            removed += entry["bytes"]
-            lock.unlink(missing_ok=True)
-    return removed
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    lock = folder.with_name(f".{folder.name.removeprefix(ASIDE)}.lock")
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        with FileLock(lock, timeout=0):
+            shutil.rmtree(folder)
+            lock.unlink(missing_ok=True)
+    except Timeout:
+        return False
+    return True
 
 
 def _say(text: str) -> None:

@@ -19,8 +19,11 @@ from kzoo.data.prepared import data_root
 from kzoo.data.records import write_records
 from kzoo.data.sources import read_parts
 from kzoo.download import download, sha256_of
+from kzoo.durable import LOCK, put_in_place, remove_left, told
 
 _FIRST_VERSION = "1.0.0"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_OF_DISKS = (*_FULL, errno.EROFS, errno.EIO)
 _TEST_FRACTION = 0.2  # of `train`, where the source has no test split
 
 
@@ -168,16 +171,17 @@ def _read_source(name: str, original: Original | None, path: Path, decoding: Dec
 def _write(parts: Parts, original: Original | None, root: Path, target: Path, progress: bool) -> None:
     """Writes into a folder beside `target` and renames it at the end."""
     _check_class_names(parts.class_names)
-    with _aside(root, parts.name) as folder:
+    with _aside(root, parts.name) as folder, told(target, folder):
         _check_new(target)  # now that no other process prepares it
         try:
             written = write_records(parts, original, target.name, folder, progress=progress)
             target.parent.mkdir(exist_ok=True)
-            written.rename(target)
+            put_in_place(written, target)
         except Exception as error:
-            if _is_disk_full(error):
-                message = f"The disk must have room for the dataset, of which nothing is left. Received: {error}"
-                raise OSError(errno.ENOSPC, message, str(target)) from error
+            if number := _number_of(error):
+                expected = "have room for the dataset" if number in _FULL else "take the dataset"
+                message = f"The disk must {expected}, of which nothing is left. Received: {error}"
+                raise OSError(number, message, str(target)) from error
             raise
         finally:
             with contextlib.suppress(OSError):
@@ -194,13 +198,13 @@ def _aside(root: Path, name: str) -> Iterator[Path]:
     from filelock import FileLock, Timeout
 
     folder = root / f".{name}-incomplete"
+    was_interrupted = any(path.is_dir() for path in folder.glob("*"))
+    remove_left(root, ".*-incomplete")  # of other datasets, too
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / "lock", timeout=0):
-            if left := [path for path in folder.iterdir() if path.is_dir()]:
+        with FileLock(folder / LOCK, timeout=0):
+            if was_interrupted:
                 print(f"Preparing {name} was interrupted before: it starts anew.", file=sys.stderr)  # noqa: T201
-                for path in left:
-                    shutil.rmtree(path)
             try:
                 yield folder
             finally:
@@ -209,10 +213,12 @@ def _aside(root: Path, name: str) -> Iterator[Path]:
         raise FileExistsError(f"{name!r} must be prepared by one process. Received: another is at it.") from None
 
 
-def _is_disk_full(error: BaseException | None) -> bool:
+def _number_of(error: BaseException | None) -> int | None:
+    """Returns what the disk answered, where that is what failed."""
     # The record writer is C++ and raises RuntimeError; the builder wraps what it catches.
     while error is not None:
-        if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error):
-            return True
+        for number in _OF_DISKS:
+            if getattr(error, "errno", None) == number or os.strerror(number) in str(error):
+                return number
         error = error.__cause__ or error.__context__
-    return False
+    return None

@@ -6,7 +6,6 @@ import dataclasses
 import html
 import io
 import os
-import uuid
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +25,7 @@ from kzoo.data.layouts import layout_of
 from kzoo.data.prepared import is_prepared
 from kzoo.data.sources import load_dataset, located
 from kzoo.data.tables import is_table
+from kzoo.durable import output_path, written_file
 
 _SHOWN = 8  # examples of a class
 _CLASSES = 40  # of which examples are shown
@@ -191,13 +191,8 @@ def write_report(path: Path, dataset: Dataset, seen: dict[str, Any] | None) -> N
     body += ["<h2>Examples</h2>", *_sheets(dataset)]
     page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(dataset.name)}</title>'
     page += f"<style>{_STYLE}</style><body>{''.join(body)}</body></html>\n"
-    path = path.resolve()  # a link stays one
-    aside = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-    try:
+    with written_file(output_path(path)) as aside:
         aside.write_bytes(page.encode("utf-8", "backslashreplace"))  # names of files need not be of any encoding
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _check_target(report: Path) -> None:

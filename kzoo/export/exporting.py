@@ -1,14 +1,12 @@
 """From a model on any backend to a verified export on disk."""
 
-import contextlib
 import dataclasses
 import datetime
 import json
 import os
 import re
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import numpy.typing as npt
 from kzoo.arguments import integer
 from kzoo.choices import check_choice
 from kzoo.data.images import Decoding
+from kzoo.durable import private_folder, put_in_place, told
 from kzoo.errors import ExportError
 from kzoo.evaluation import gives_logits, log_softmax
 from kzoo.export import handover
@@ -101,6 +100,7 @@ def export_model(
             normalization cannot be folded.
         FileExistsError: If that version exists.
         ImportError: If there is no TensorFlow.
+        OSError: If the disk is full, or `out` cannot be written to.
         kzoo.errors.ExportError: If the export cannot be written or read, or answers differently by more than 1e-4: of
             the largest logit, or in a probability if the model gives probabilities. Nothing is left of it.
 
@@ -124,7 +124,9 @@ def export_model(
     expected = {batch: handover.answers_of(source, images[:batch], from_logits) for batch in BATCHES}
     source = _folded(source) if fold else source
     about = {**_card(source, name, version, format, decoding), "classes": class_names, **(card or {})}
-    with _aside(target) as folder:
+    root = target.parents[1]  # outside the tree that a server watches, on the same disk
+    root.mkdir(parents=True, exist_ok=True)
+    with private_folder(root) as folder, told(target, folder):
         handover.write_model(source, folder)
         handover.write_reference(images[: max(BATCHES)], BATCHES, folder)
         write_class_names(folder / CLASSES, class_names)
@@ -140,7 +142,7 @@ def export_model(
             shutil.copy(folder / file, result / file)
         target.parent.mkdir(parents=True, exist_ok=True)
         _refuse_existing(target)
-        result.rename(target)
+        put_in_place(result, target)
     return Exported(
         target, format, verification["runtime"], verification["largest_difference"], verification["largest_logit"]
     )
@@ -197,15 +199,6 @@ def compare(
 
 def _difference(values: npt.NDArray[Any], reference: npt.NDArray[Any]) -> float:
     return float(np.abs(values.astype(np.float64) - reference).max())
-
-
-@contextlib.contextmanager
-def _aside(target: Path) -> Iterator[Path]:
-    """Makes a private folder outside the tree that a server watches, on the same disk, and removes it at the end."""
-    root = target.parents[1]
-    root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=root) as folder:
-        yield Path(folder)
 
 
 def _refuse_existing(target: Path) -> None:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from kzoo.errors import ExportError
 from kzoo.evaluation import as_logits, log_softmax
 from kzoo.recursion import deep_recursion
+from kzoo.weights import save_weights
 
 ARCHITECTURE = "model.json"
 WEIGHTS = "model.weights.h5"
@@ -60,7 +61,7 @@ def answers_of(model: keras.Model, images: npt.NDArray[np.uint8], from_logits: b
 def write_model(model: keras.Model, folder: Path) -> None:
     """Writes architecture and weights; no code and no pickle."""
     (folder / ARCHITECTURE).write_text(model.to_json())
-    model.save_weights(folder / WEIGHTS)
+    save_weights(model, folder / WEIGHTS)
 
 
 def write_reference(images: npt.NDArray[np.uint8], batches: Sequence[int], folder: Path) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import keras
 
+from kzoo.durable import output_path, written_file
 from kzoo.models.arguments import Arguments
 from kzoo.models.registry import create_model
-from kzoo.weights import classes_of, convert_torch_checkpoint, fetch, layout_named, weights_info
+from kzoo.weights import classes_of, convert_torch_checkpoint, fetch, layout_named, named_as_weights, weights_info
 
 
 def fetch_weights(name: str) -> Path:
@@ -41,15 +42,18 @@ def import_checkpoint(
         layout: `"akamaster"` or `"chenyaofo"`, see `kzoo.load_torch_checkpoint`.
 
     Returns:
-        The model, with these weights.
+        The model, with these weights: they have been read back before `out` is replaced.
 
     Raises:
         FileNotFoundError: If there is no such checkpoint.
         ImportError: If PyTorch is missing.
-        ValueError: If the checkpoint is damaged or does not fit the model. The message names the tensor.
+        ValueError: If the checkpoint is damaged or does not fit the model, of which the message names the tensor, or
+            `out` does not end in `.weights.h5`.
+        OSError: If the file cannot be written.
     """
     shortcut = layout_named(layout).shortcut
+    target = output_path(named_as_weights(out))
     form: Arguments = {"classes": classes_of(checkpoint, layout), "shortcut": shortcut}
-    convert_torch_checkpoint(create_model(model, **form), checkpoint, out, layout=layout)
-    form["weights"] = Path(out)
-    return create_model(model, **form)
+    with written_file(target) as aside:
+        convert_torch_checkpoint(create_model(model, **form), checkpoint, aside, layout=layout)
+        return create_model(model, **form | {"weights": aside})

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kzoo.durable import output_path, written_file
+
 Array = npt.NDArray[Any]
 
 _FORMAT = 1
@@ -50,11 +52,9 @@ class Recording:
         path.parent.mkdir(parents=True, exist_ok=True)
         names = list(self.arrays)
         header = {"format": _FORMAT, "settings": self.settings, "environment": self.environment, "arrays": names}
-        aside = path.with_name(f".{path.name}")
         members: dict[str, Any] = {_HEADER: np.array(json.dumps(header)), **self.arrays}
-        with aside.open("wb") as file:
-            np.savez_compressed(file, **members)
-        aside.replace(path)
+        with written_file(output_path(path)) as aside:
+            np.savez_compressed(aside, **members)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Recording":

@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from kzoo.durable import output_path, written_file
 from kzoo.parity.comparison import Comparison, Row
 from kzoo.parity.recorder import DRIFT_RATES
 from kzoo.parity.recording import Recording
@@ -45,6 +46,7 @@ def write_report(comparison: Comparison, path: str | os.PathLike[str]) -> None:
     """
     path = Path(path)
     checked_report_path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     settings = comparison.recordings[0].settings
     recipe = settings["recipe"]
     parts = [
@@ -57,15 +59,16 @@ def write_report(comparison: Comparison, path: str | os.PathLike[str]) -> None:
     ]
     if settings["drift"]:
         picture = path.with_suffix(".png")
-        plot_drift(comparison.recordings, picture)
+        with written_file(output_path(picture)) as aside:
+            plot_drift(comparison.recordings, aside)
         parts += [
             "## What no test can ask",
             "The same training in float32 and in float64, at two rates. Each step multiplies the rounding of "
             "those before it; at a rate of 0.1 the two are soon different trainings, on one backend as between two.",
             f"![drift of the losses]({picture.name})",
         ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n\n".join(parts) + "\n")
+    with written_file(output_path(path)) as aside:
+        aside.write_text("\n\n".join(parts) + "\n")
 
 
 def checked_report_path(path: Path | None) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 import warnings
 import zipfile
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kzoo.durable import remove_folder, written_folder
+from kzoo.durable import remove_folder, remove_rest, written_folder
 from kzoo.training.state import Arrays, TrainState
 
 FORMAT = 1
@@ -43,8 +42,7 @@ def keep_newest(folder: Path, count: int) -> None:
     """Removes all checkpoints of a folder but the newest, and what a death left."""
     for old in checkpoints(folder)[:-count]:
         remove_folder(old)
-    for left in folder.glob(".step-*"):
-        shutil.rmtree(left, ignore_errors=True)
+    remove_rest(folder)
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kzoo import environment
-from kzoo.durable import written_file
+from kzoo.durable import ASIDE, written_file
 
 LOCK = ".lock"
 STATUS = "status.json"
@@ -75,7 +75,7 @@ def check_empty(directory: Path) -> None:
 
 
 def _is_left(name: str) -> bool:
-    return name in _BEFORE_THE_CONFIG or (name.startswith(".") and name.endswith(".aside"))
+    return name in _BEFORE_THE_CONFIG or name.startswith(ASIDE)
 
 
 def command_to_go_on(directory: Path, command: str) -> str:

@@ -3,7 +3,7 @@
 from kzoo.weights.cache import add_weights, cached_weights, fetch
 from kzoo.weights.decoding import decode_predictions
 from kzoo.weights.layouts import LAYOUTS, layout_named
-from kzoo.weights.loading import load_weights, save_weights
+from kzoo.weights.loading import load_weights, named_as_weights, save_weights
 from kzoo.weights.registry import WeightsEntry, list_weights, registered, weights_info
 from kzoo.weights.torch_import import classes_of, convert_torch_checkpoint, load_torch_checkpoint
 
@@ -20,6 +20,7 @@ __all__ = [
     "list_weights",
     "load_torch_checkpoint",
     "load_weights",
+    "named_as_weights",
     "registered",
     "save_weights",
     "weights_info",

@@ -2,13 +2,13 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import keras
 
 from kzoo.download import DownloadError, download, matches, sha256_of
+from kzoo.durable import private_folder, put_in_place, written_file
 from kzoo.weights.checkpoint import require_torch
 from kzoo.weights.registry import WeightsEntry, list_weights, weights_info
 from kzoo.weights.torch_import import convert_torch_checkpoint
@@ -77,11 +77,11 @@ def fetch(entry: WeightsEntry, build: Callable[[], keras.Model], *, progress: bo
         raise DownloadError(f"{error} Or put it in place with `kzoo weights add FILE`.") from error
     if entry.layout is None:
         return file
-    with tempfile.TemporaryDirectory(prefix=".kzoo-", dir=folder) as directory:
-        aside = Path(directory, "converted.weights.h5")
+    with private_folder(folder) as private:
+        aside = private / "converted.weights.h5"
         convert_torch_checkpoint(build(), file, aside, layout=entry.layout)
         path = folder / f"{entry.name}-{sha256_of(aside)[:_DIGITS]}.weights.h5"
-        os.replace(aside, path)
+        put_in_place(aside, path)
     return path
 
 
@@ -106,8 +106,8 @@ def add_weights(path: str | os.PathLike[str]) -> str:
         if matches(received, entry.sha256):
             folder = weights_folder()
             folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".kzoo-", dir=folder) as directory:
-                os.replace(shutil.copyfile(path, Path(directory, entry.file)), folder / entry.file)
+            with written_file(folder / entry.file) as aside:
+                shutil.copyfile(path, aside)
             return entry.name
     expected = ", ".join(f"{entry.file} ({entry.sha256[:8]}...)" for entry in entries)
     raise ValueError(f"Expected a file by its SHA-256, one of {expected}. Received: {path} ({received}).")

@@ -12,7 +12,7 @@ import h5py
 import keras
 import numpy as np
 
-from kzoo.durable import written_file
+from kzoo.durable import private_folder, remove_left, written_file
 from kzoo.weights.hdf5 import Structure, Tensors, read_file, structure_of, write_file
 
 _SPARE_BYTES = 1 << 20  # what a file may be larger than its tensors make it
@@ -63,9 +63,7 @@ def save_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
     Raises:
         ValueError: If the path ends otherwise, or the model is not built.
     """
-    path = Path(path)
-    if not path.name.endswith(".weights.h5"):
-        raise ValueError(f"Expected a file named *.weights.h5. Received: {path}.")
+    path = named_as_weights(path)
     with _snapshot(model) as copy:
         structure = structure_of(copy)
         with h5py.File(copy, "r") as file:
@@ -104,6 +102,12 @@ def _checked_path(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"Expected a weights file. Received: {path}, which does not exist.")
+    return named_as_weights(path)
+
+
+def named_as_weights(path: str | os.PathLike[str]) -> Path:
+    """Returns the path of a weights file; raises a `ValueError` if it is not named like one."""
+    path = Path(path)
     if not path.name.endswith(".weights.h5"):
         raise ValueError(f"Expected a file named *.weights.h5. Received: {path}.")
     return path
@@ -117,13 +121,15 @@ def _snapshot(model: keras.Model) -> Iterator[Path]:
     """
     needed = 2 * sum(int(np.prod(weight.shape)) * 8 for weight in model.variables) + (1 << 20)
     folders = [Path(tempfile.gettempdir()), Path("/dev/shm"), Path.cwd()]
+    for folder in folders:
+        remove_left(folder)
     roomy = [folder for folder in folders if folder.is_dir() and shutil.disk_usage(folder).free > needed]
     if not roomy:
         raise OSError(
             errno.ENOSPC, f"Saving weights takes {needed:,} bytes for a while, and no disk has them", str(folders[0])
         )
-    with tempfile.TemporaryDirectory(prefix="kzoo-", dir=roomy[0]) as directory:
-        copy = Path(directory, "copy.weights.h5")
+    with private_folder(roomy[0]) as private:
+        copy = private / "copy.weights.h5"
         model.save_weights(copy)
         yield copy
 

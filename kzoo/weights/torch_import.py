@@ -12,7 +12,7 @@ import numpy.typing as npt
 from kzoo.download import matches, sha256_of
 from kzoo.weights.checkpoint import read_checkpoint
 from kzoo.weights.layouts import Layout, layout_named
-from kzoo.weights.loading import replace_file, structure_of_model
+from kzoo.weights.loading import named_as_weights, replace_file, structure_of_model
 
 _PUBLISHED = re.compile(r"(?:cifar\d+_)?resnet\d+-([0-9a-f]{8})\.(?:th|pth?)")
 _CONV1 = re.compile(r"(stage\d_block\d+)_conv1")
@@ -63,9 +63,7 @@ def convert_torch_checkpoint(
         ImportError: If PyTorch is missing.
         ValueError: If the checkpoint is damaged or does not fit the model, or `out` does not end in `.weights.h5`.
     """
-    out = Path(out)
-    if not out.name.endswith(".weights.h5"):
-        raise ValueError(f"Expected a file named *.weights.h5. Received: {out}.")
+    out = named_as_weights(out)
     values = converted(model, path, layout)
     structure = structure_of_model(model)
     tensors = {}

@@ -236,7 +236,7 @@ def test_nothing_that_looks_whole_is_left_by_a_death(photos, home, capsys, way):
     assert all(path.name.startswith(".") for path in home.iterdir())
     assert len(images_of(kzoo.load_dataset(photos))) == 70
     assert ("was interrupted before: it starts anew" in capsys.readouterr().err) == (way == "kill")
-    assert not [path for path in home.iterdir() if path.name.startswith(".incomplete")]
+    assert not [path for path in home.iterdir() if path.name.startswith(".aside")]
 
 
 def test_two_processes_decode_once(photos, home):
@@ -248,7 +248,7 @@ def test_two_processes_decode_once(photos, home):
 
 def test_cache_is_listed_and_cleared(photos, home):
     kzoo.load_dataset(photos)
-    (home / ".incomplete-0").mkdir()
+    (home / ".aside.0").mkdir()
     entries = cache.cached_entries()
     assert [entry["state"] for entry in entries] == ["incomplete", "whole"]
     assert (entries[1]["source"], entries[1]["shape"]) == (str(photos), [70, 6, 5, 3])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import kzoo
+from kzoo.models import pretrained
 from kzoo.weights import checkpoint as module
 
 KERNEL = "layer2.0.conv1.weight"
@@ -102,6 +103,31 @@ def test_import_writes_what_load_loads(tmp_path):
     for a, b, c in zip(imported.get_weights(), model.get_weights(), read.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(a, c)
+
+
+def test_import_that_cannot_be_read_back_leaves_what_was_there(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    torch.save(twin(20, 10).state_dict(), tmp_path / "twin.pt")
+    out = tmp_path / "twin.weights.h5"
+    out.write_text("before")
+    create_model = pretrained.create_model
+
+    def failing(name, **arguments):
+        if "weights" in arguments:
+            assert out.read_text() == "before"
+            raise ValueError("damaged")
+        return create_model(name, **arguments)
+
+    monkeypatch.setattr(pretrained, "create_model", failing)
+    with pytest.raises(ValueError, match="damaged"):
+        kzoo.import_checkpoint(tmp_path / "twin.pt", out, model="resnet20", layout="chenyaofo")
+    assert out.read_text() == "before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["twin.pt", "twin.weights.h5"]
+
+
+def test_import_checks_the_name_to_write_first(tmp_path):
+    with pytest.raises(ValueError, match=r"Expected a file named \*.weights.h5. Received: .*twin.h5"):
+        kzoo.import_checkpoint("none.pt", tmp_path / "twin.h5", model="resnet20", layout="chenyaofo")
 
 
 def test_dropout_counters_are_no_weights(tmp_path):
