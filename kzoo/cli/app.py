@@ -1,8 +1,11 @@
 """The program: the commands of all the other files, joined."""
 
+import contextlib
 import os
+import signal
 import sys
 import warnings
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +15,7 @@ from kzoo.cli import data, doctor, export, models, parity, training, weights
 from kzoo.errors import DivergenceError, ExportError, OutOfMemoryError
 
 # What a user can do something about; the message says what. Anything else is a mistake of kzoo's, and a traceback.
-FORESEEN = (ValueError, OSError, ImportError, DivergenceError, ExportError, OutOfMemoryError)
+FORESEEN = (ValueError, ImportError, DivergenceError, ExportError, OutOfMemoryError)
 
 app = typer.Typer(
     help="A Keras 3 multi-backend model zoo: CIFAR ResNets on TensorFlow, JAX and PyTorch. "
@@ -48,11 +51,37 @@ def main() -> None:
     warnings.showwarning = _show_warning
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = os.environ.get("TF_CPP_MIN_LOG_LEVEL") or "2"  # lower ones are for developers
     try:
-        app()
+        with _ended_by_sigterm():
+            app()
+    except OSError as error:
+        sys.exit(f"kzoo: {str(error).removeprefix(f'[Errno {error.errno}] ')}")
     except FORESEEN as error:
         sys.exit(f"kzoo: {error}")
     except KeyboardInterrupt:
         sys.exit(130)  # as shells report the signal
+    except _Terminated as end:
+        typer.echo("kzoo: ended by SIGTERM", err=True)
+        raise end
+
+
+class _Terminated(SystemExit):
+    """The end that SIGTERM asks for: what is begun is removed on the way."""
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Lets SIGTERM end the program in order meanwhile, unless whoever started it has it ignored."""
+
+    def end(number: int, _: object) -> None:
+        raise _Terminated(128 + number)  # as shells report the signal
+
+    before = signal.getsignal(signal.SIGTERM)
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -1,6 +1,7 @@
 """The commands `kzoo export` and `kzoo serve`."""
 
 import dataclasses
+import signal
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -51,4 +52,5 @@ def serve(
     max_pixels: Annotated[int, typer.Option(help="Largest image to decode.")] = Limits.pixels,
 ) -> None:
     """Serve an export over HTTP (V1 and Open Inference protocols, and a page) until interrupted."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which the server hears, and finishes its requests
     kzoo.serve(directory, host=host, port=port, limits=Limits(max_body_bytes, max_batch, max_pixels))

@@ -19,6 +19,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from kzoo.durable import told
+
 _kept: list[TextIO] = []  # the standard output of commands that print JSON, innermost last
 
 
@@ -42,12 +44,13 @@ def show(content: Any, as_json: bool, readable: Table | str, *, wrap: bool = Tru
         wrap: Boolean, whether text is wrapped at words and coloured for the terminal, or printed as it is. Defaults to
             `True`.
     """
-    if as_json:
-        typer.echo(json.dumps(json_form(content), indent=2), file=_kept[-1] if _kept else None)
-    elif wrap:
-        _print(Console(markup=False, emoji=False), readable)
-    else:
-        typer.echo(readable)
+    with told("standard output"):
+        if as_json:
+            typer.echo(json.dumps(json_form(content), indent=2), file=_kept[-1] if _kept else None)
+        elif wrap:
+            _print(Console(markup=False, emoji=False), readable)
+        else:
+            typer.echo(readable)
 
 
 def _print(console: Console, readable: Table | str) -> None:

@@ -56,11 +56,10 @@ def main() -> None:
     costs = [taken - without for taken, without in pairs]
     middle, plain = statistics.median(costs), statistics.median(without for _, without in pairs)
     error = 1.2533 * statistics.stdev(costs) / len(costs) ** 0.5
-    print(
-        f"{keras.backend.backend()}: a checkpoint costs {1e3 * middle:.0f} ms (standard error {1e3 * error:.0f}), of "
-        f"which the copy takes {1e3 * statistics.median(saves):.1f} ms; {middle / 60:.3%} of a training with one every 60 s. "
-        f"A block of {options.steps} steps takes {plain:.2f} s; {len(pairs)} pairs."
-    )
+    name, copy = keras.backend.backend(), statistics.median(saves)
+    print(f"{name}: a checkpoint costs {1e3 * middle:.0f} ms (error {1e3 * error:.0f}), {1e3 * copy:.1f} to copy:")
+    print(f"{middle / 60:.3%} of a training that takes one every 60 s.")
+    print(f"Medians of {len(pairs)} pairs of blocks of {options.steps} steps, which take {plain:.2f} s.")
 
 
 if __name__ == "__main__":
