@@ -1,6 +1,7 @@
 """From names to results: what the command line and programs do with models, data and runs together."""
 
 import os
+from collections.abc import Mapping
 from typing import Any, get_args
 
 from kzoo.choices import SplitName, check_choice
@@ -64,6 +65,7 @@ def evaluate_saved(
     weights: str | os.PathLike[str] | None = None,
     dataset: Dataset | None = None,
     split: str = "test",
+    custom_objects: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Evaluates a run, or a model of the zoo with a weights file.
 
@@ -73,6 +75,7 @@ def evaluate_saved(
         weights: Its weights: path of a weights file, or name of registered weights.
         dataset: The `Dataset`, of the run's classes. Defaults to the run's own.
         split: `"train"`, `"validation"` or `"test"`. Defaults to `"test"`.
+        custom_objects: As of `Run.load_model`. Defaults to `None`.
 
     Returns:
         An `Evaluation`.
@@ -86,7 +89,7 @@ def evaluate_saved(
         opened = Run(run)
         dataset = dataset or opened.load_dataset()
         opened.check_classes(dataset)
-        built = opened.load_model()
+        built = opened.load_model(custom_objects)
     elif run is None and model is not None and weights is not None and dataset is not None:
         built = create_model(
             model, weights=os.fspath(weights), input_shape=dataset.image_shape, classes=dataset.classes

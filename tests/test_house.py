@@ -42,6 +42,7 @@ MAY_IMPORT = {
         "evaluation",
         "layers",
         "models",
+        "rebuilding",
         "recursion",
         "training",
         "weights",
@@ -78,6 +79,8 @@ MAY_IMPORT = {
         "streams",
         "training",
     },
+    # What a run's or an export's JSON may name: the layers and the class of models.
+    "rebuilding": {"acceleration", "initializers", "layers", "models", "recursion"},
     # A thousand layers in a row, for whoever builds, reads or writes models.
     "recursion": set(),
     "serving": {"arguments", "data", "export", "lazy"},
@@ -94,6 +97,7 @@ MAY_IMPORT = {
         "evaluation",
         "lazy",
         "ops",
+        "rebuilding",
         "recursion",
         "weights",
     },

@@ -3,7 +3,11 @@
 Each function says what it does where the name is missing.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
+
+import keras
 
 from kzoo.acceleration.registry import find
 
@@ -51,6 +55,22 @@ def calls_of(model: Any) -> list[tuple[Any, list[Any]]]:
 def may_write_in_place() -> bool:
     """Returns whether a variable's tensor may be written to: not in a stateless scope, or where Keras does not tell."""
     return _in_stateless_scope is not None and not _in_stateless_scope()
+
+
+@contextlib.contextmanager
+def variables_without_values() -> Iterator[None]:
+    """Makes variables of layers that are built within have shapes alone; they get their values at the end.
+
+    After an error they never do, and take no memory: unless this version of Keras keeps them elsewhere.
+    """
+    with keras.StatelessScope():
+        try:
+            yield
+        except BaseException:
+            forget = find("keras.src.backend.common.global_state:set_global_attribute")
+            if forget is not None:
+                forget("uninitialized_variables", [])
+            raise
 
 
 def promotes_widely() -> bool:

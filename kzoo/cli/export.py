@@ -3,7 +3,7 @@
 import dataclasses
 import signal
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -35,7 +35,7 @@ def export(
     """Export a model for servers and other runtimes, and verify it there."""
     load = kzoo.Run(source).load_dataset if source.is_dir() else kzoo.load_dataset
     dataset = load(data, data_dir=data_dir, cache=False) if data else None
-    options = {"format": format_name, "name": name, "version": version, "fold": fold, "python": python}
+    options: dict[str, Any] = {"format": format_name, "name": name, "version": version, "fold": fold, "python": python}
     exported = kzoo.export_saved(source, out, model=model, dataset=dataset, **options)
     difference = f"largest difference {exported.largest_difference:.3g}, largest logit {exported.largest_logit:.4g}"
     readable = f"Exported {exported.directory}\nRead back by {exported.runtime}: {difference}"

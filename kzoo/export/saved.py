@@ -1,6 +1,7 @@
 """Exports what a training or another project left on disk."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ def export_saved(
     *,
     model: str | None = None,
     dataset: Dataset | None = None,
+    custom_objects: Mapping[str, Any] | None = None,
     **arguments: Any,
 ) -> Exported:
     """Exports a run, or a model of the zoo with a weights file or registered weights.
@@ -32,6 +34,7 @@ def export_saved(
         dataset: The `Dataset` whose images to use, of the run's classes. Defaults to the run's own. A weights file
             needs one, and takes its class names. Registered weights have class names of their own and take images of
             32x32 pixels, without a dataset digits.
+        custom_objects: As of `Run.load_model`; TensorFlow's process must know them too. Defaults to `None`.
         **arguments: As for `export_model`.
 
     Returns:
@@ -63,7 +66,7 @@ def export_saved(
         run = Run(path)
         dataset = dataset or run.load_dataset(cache=False)
         run.check_classes(dataset)
-        built = run.load_model()
+        built = run.load_model(custom_objects)
         about = {
             "class_names": run.class_names,
             "card": {"metrics": run.metrics},

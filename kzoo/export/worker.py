@@ -9,13 +9,12 @@ import shutil
 import sys
 from pathlib import Path
 
-import keras
-
 from kzoo.data.images import Decoding
 from kzoo.export.convert import WRITERS
 from kzoo.export.handover import ARCHITECTURE, EXAMPLE, JOB, RESULT, WEIGHTS
 from kzoo.export.saved_model import write_saved_model
 from kzoo.export.signatures import CARD, CLASSES
+from kzoo.rebuilding import rebuilt
 from kzoo.recursion import deep_recursion
 
 
@@ -23,7 +22,8 @@ def main(folder: Path) -> None:
     """Builds the model anew and writes it in the format that the job names."""
     job = json.loads((folder / JOB).read_text())
     with deep_recursion():
-        model = keras.models.model_from_json((folder / ARCHITECTURE).read_text())
+        architecture = json.loads((folder / ARCHITECTURE).read_text())
+        model = rebuilt(architecture, weights_bytes=(folder / WEIGHTS).stat().st_size)
         model.load_weights(folder / WEIGHTS)
         saved_model = folder / ("saved_model" if job["format"] in WRITERS else RESULT)
         decoding = Decoding(**job["decoding"])

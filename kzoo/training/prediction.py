@@ -2,8 +2,9 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,11 @@ class Prediction:
 
 
 def predict_files(
-    run: Run, files: Sequence[str | os.PathLike[str]] | str | os.PathLike[str], top: int = 1
+    run: Run,
+    files: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
+    top: int = 1,
+    *,
+    custom_objects: Mapping[str, Any] | None = None,
 ) -> list[Prediction]:
     """Classifies image files of any size and mode that Pillow reads, decoded and resized as in the training.
 
@@ -29,6 +34,7 @@ def predict_files(
         run: The `Run` whose model to use.
         files: Paths of image files, or one.
         top: Integer, how many classes to name, 1 or larger; all where there are not so many. Defaults to `1`.
+        custom_objects: As of `Run.load_model`. Defaults to `None`.
 
     Returns:
         One `Prediction` a file.
@@ -45,7 +51,7 @@ def predict_files(
         raise ValueError(f"`files` must be image files. Received: {folders[0]!r}, a folder.")
     if not files:
         return []
-    model = run.load_model()
+    model = run.load_model(custom_objects)
     decoding = run.decoding(model)
     images = np.stack([decoding.decode(Path(file).read_bytes(), os.fspath(file)) for file in files])
     probabilities = np.exp(log_probabilities(model, images))

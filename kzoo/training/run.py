@@ -16,6 +16,7 @@ from kzoo.acceleration.registry import acceleration_report
 from kzoo.data import Dataset, Decoding, load_dataset
 from kzoo.durable import written_file
 from kzoo.ops import precision
+from kzoo.rebuilding import rebuilt
 from kzoo.recursion import deep_recursion
 from kzoo.training.lock import check_empty, locked
 
@@ -178,18 +179,35 @@ class Run:
             f"Received: {len(received)} classes of {dataset.name!r}; missing: {missing}; new: {new}."
         )
 
-    def load_model(self) -> keras.Model:
+    def load_model(self, custom_objects: Mapping[str, Any] | None = None) -> keras.Model:
         """Builds the model anew and loads the run's weights, on any backend.
 
-        The model has the precision that it was trained in; that of the process stays as it is.
+        The run may be a stranger's: nothing in it is imported or called but layers of Keras and kzoo that are known to
+        run no code of others, and no more memory is taken than its weights need. The model is not compiled. It has the
+        precision that it was trained in; that of the process stays as it is.
+
+        Args:
+            custom_objects: Name to class or function: what else the model may consist of, as for
+                `keras.saving.load_model`. Defaults to `None`.
+
+        Raises:
+            FileNotFoundError: If the run has no weights.
+            ValueError: If the model consists of anything else, or the weights are not its own.
         """
         from kzoo.weights import load_weights
 
-        config = self.config
-        with precision(config["recipe"]["precision"]), deep_recursion():
-            model = keras.models.model_from_json(json.dumps(config["model"]["architecture"]))
+        with precision(self.config["recipe"]["precision"]), deep_recursion():
+            model = self._built(custom_objects)
             load_weights(model, self.weights_path)
         return model
+
+    def _built(self, custom_objects: Mapping[str, Any] | None) -> keras.Model:
+        architecture = self.config["model"]["architecture"]
+        weights_bytes = self._existing(self.weights_path.name).stat().st_size
+        try:
+            return rebuilt(architecture, weights_bytes=weights_bytes, custom_objects=custom_objects)
+        except ValueError as error:
+            raise ValueError(f"{self.directory / 'config.json'} does not hold a model: {error}") from error
 
     def load_dataset(
         self,
@@ -197,6 +215,7 @@ class Run:
         *,
         data_dir: str | os.PathLike[str] | None = None,
         cache: bool = True,
+        custom_objects: Mapping[str, Any] | None = None,
     ) -> Dataset:
         """Loads the dataset that the run was trained on, split as it was, or another one, decoded as that was.
 
@@ -204,15 +223,14 @@ class Run:
             name_or_path: Another dataset, as of `kzoo.load_dataset`. Defaults to `None`.
             data_dir: Path of the folder of prepared datasets, for another dataset. Defaults to `None`.
             cache: As of `kzoo.load_dataset`. Defaults to `True`.
+            custom_objects: As of `load_model`, for another dataset. Defaults to `None`.
 
         Raises:
             ValueError: If the run was trained on a dataset that `load_dataset` did not load, and no other is named.
         """
         source = self.config["data"]["source"]
         if name_or_path is not None:
-            with deep_recursion():
-                model = keras.models.model_from_json(json.dumps(self.config["model"]["architecture"]))
-            decoding = dataclasses.asdict(self.decoding(model))
+            decoding = dataclasses.asdict(self.decoding(self._built(custom_objects)))
             return load_dataset(name_or_path, data_dir=data_dir, cache=cache, **decoding)
         if source is None:
             raise ValueError(f"{self.directory} was trained on a dataset made in a program; name another one.")

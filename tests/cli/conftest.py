@@ -1,6 +1,13 @@
+"""What the tests of the command line share."""
+
+import sys
+import warnings
+
 import numpy as np
 import pytest
 from PIL import Image
+
+from kzoo.cli import main
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +23,20 @@ def colours(tmp_path_factory):
                 image[..., channel] += 100
                 Image.fromarray(image.astype(np.uint8)).save(root / split / name / f"{number}.png")
     return root
+
+
+@pytest.fixture
+def program(monkeypatch, capsys):
+    """Returns a function that runs the program in this process, and returns its exit status and what it said."""
+
+    def run(*arguments):
+        monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+        monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
+        monkeypatch.setattr(sys, "argv", ["kzoo", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        said = capsys.readouterr()
+        code = left.value.code
+        return (1, f"{said.err}{code}") if isinstance(code, str) else (code or 0, said.err)
+
+    return run

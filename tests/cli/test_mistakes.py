@@ -27,23 +27,6 @@ METRICS = dict.fromkeys(
 
 
 @pytest.fixture
-def program(monkeypatch, capsys):
-    """Returns a function that runs the program in this process, and returns its exit status and what it said."""
-
-    def run(*arguments):
-        monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
-        monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
-        monkeypatch.setattr(sys, "argv", ["kzoo", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        said = capsys.readouterr()
-        code = left.value.code
-        return (1, f"{said.err}{code}") if isinstance(code, str) else (code or 0, said.err)
-
-    return run
-
-
-@pytest.fixture
 def run_directory(tmp_path):
     """A run directory without weights."""
     directory = tmp_path / "run"

@@ -17,7 +17,7 @@ class FakeRun:
         dense.set_weights([np.stack([np.float32(factors) / 3] * 3)])
         self.class_names = class_names
 
-    def load_model(self):
+    def load_model(self, custom_objects=None):
         return self.model
 
     def decoding(self, model):
