@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+_MOST_PIXELS = 1 << 28
 ImageSize = int | Sequence[int]
 
 
@@ -50,6 +51,8 @@ def image_size(value: ImageSize | None) -> tuple[int, int] | None:
             "`image_size` must be (height, width) in pixels, or an integer for a square. "
             f"Received: image_size={value!r}."
         ) from None
+    if height * width > _MOST_PIXELS:
+        raise ValueError(f"`image_size` must be at most {_MOST_PIXELS:,} pixels. Received: image_size={value!r}.")
     return height, width
 
 

@@ -20,10 +20,12 @@ MAY_IMPORT = {
     # Below `ops`, which takes what has no public name from it.
     "acceleration": {"environment", "startup"},
     "arguments": set(),
+    # Sizes of files from anywhere: whoever reads one may use it.
+    "bounded": set(),
     "blocks": {"arguments", "choices", "layers", "initializers"},
     "choices": set(),
     "cli": EVERYTHING,
-    "data": {"arguments", "choices", "download", "durable", "streams"},
+    "data": {"arguments", "bounded", "choices", "download", "durable", "streams"},
     "doctor": {"__init__", "acceleration", "environment"},
     "download": {"durable"},
     # Files that are whole or not there: whoever writes may use it.
@@ -35,6 +37,7 @@ MAY_IMPORT = {
         "__init__",
         "acceleration",
         "arguments",
+        "bounded",
         "choices",
         "data",
         "durable",
@@ -68,6 +71,7 @@ MAY_IMPORT = {
     },
     "ops": {"acceleration", "choices", "environment"},
     "parity": {
+        "bounded",
         "choices",
         "data",
         "durable",
@@ -83,12 +87,13 @@ MAY_IMPORT = {
     "rebuilding": {"acceleration", "initializers", "layers", "models", "recursion"},
     # A thousand layers in a row, for whoever builds, reads or writes models.
     "recursion": set(),
-    "serving": {"arguments", "data", "export", "lazy"},
+    "serving": {"arguments", "bounded", "data", "export", "lazy"},
     "startup": {"environment"},
     "streams": set(),
     "training": {
         "acceleration",
         "arguments",
+        "bounded",
         "choices",
         "data",
         "durable",
@@ -102,7 +107,7 @@ MAY_IMPORT = {
         "weights",
     },
     # The facts of published datasets, which published weights were trained on.
-    "weights": {"arguments", "choices", "data", "download", "durable", "evaluation"},
+    "weights": {"arguments", "bounded", "choices", "data", "download", "durable", "evaluation"},
 }
 HEAVY = {"array_record", "jax", "matplotlib", "sklearn", "tensorflow", "tensorflow_datasets", "torch"}
 

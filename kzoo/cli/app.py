@@ -12,6 +12,7 @@ import typer
 
 from kzoo import __version__
 from kzoo.cli import data, doctor, export, models, parity, training, weights
+from kzoo.cli.showing import printable
 from kzoo.errors import DivergenceError, ExportError, OutOfMemoryError
 
 # What a user can do something about; the message says what. Anything else is a mistake of kzoo's, and a traceback.
@@ -54,9 +55,9 @@ def main() -> None:
         with _ended_by_sigterm():
             app()
     except OSError as error:
-        sys.exit(f"kzoo: {str(error).removeprefix(f'[Errno {error.errno}] ')}")
+        sys.exit(printable(f"kzoo: {str(error).removeprefix(f'[Errno {error.errno}] ')}"))
     except FORESEEN as error:
-        sys.exit(f"kzoo: {error}")
+        sys.exit(printable(f"kzoo: {error}"))
     except KeyboardInterrupt:
         sys.exit(130)  # as shells report the signal
     except _Terminated as end:
@@ -86,4 +87,4 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """Shows a warning as what it says: where in the source it was raised tells a user nothing."""
-    typer.echo(f"kzoo: warning: {message}", err=True)
+    typer.echo(printable(f"kzoo: warning: {message}"), err=True)

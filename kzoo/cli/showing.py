@@ -44,6 +44,7 @@ def show(content: Any, as_json: bool, readable: Table | str, *, wrap: bool = Tru
         wrap: Boolean, whether text is wrapped at words and coloured for the terminal, or printed as it is. Defaults to
             `True`.
     """
+    readable = printable(readable) if isinstance(readable, str) else readable
     with told("standard output"):
         if as_json:
             typer.echo(json.dumps(json_form(content), indent=2), file=_kept[-1] if _kept else None)
@@ -51,6 +52,11 @@ def show(content: Any, as_json: bool, readable: Table | str, *, wrap: bool = Tru
             _print(Console(markup=False, emoji=False), readable)
         else:
             typer.echo(readable)
+
+
+def printable(text: str) -> str:
+    """Returns a text with control characters but line feeds and tabs as escapes: terminals obey them."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: repr(found[0])[1:-1], text)
 
 
 def _print(console: Console, readable: Table | str) -> None:
@@ -70,6 +76,7 @@ class Name:
     """
 
     def __init__(self, text: str) -> None:
+        text = printable(text)
         self._words = re.findall(r"[^._/-]+[._/-]*|[._/-]+", text) or [text]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -95,7 +102,7 @@ def table(*columns: str | Name) -> Table:
 def cell(value: Any, name: str = "") -> str:
     """Returns a value for a table: four decimals of a float, or one if `name` ends in the unit of a time or speed."""
     if not isinstance(value, float):
-        return str(value)
+        return printable(str(value))
     return f"{value:.1f}" if name.endswith(("_seconds", "_per_second")) else f"{value:.4f}"
 
 

@@ -169,7 +169,7 @@ def _progress(to_stderr: bool, quiet: bool) -> Iterator[Any]:
 def _classes_table(result: "kzoo.Evaluation") -> Table:
     rows = table("class", "top-1")
     for name, accuracy in result.per_class.items():
-        rows.add_row(name, f"{accuracy:.4f}")
+        rows.add_row(cell(name), f"{accuracy:.4f}")
     scores = f"loss {result.loss:.4f}, top-1 {result.accuracy:.4f}, top-5 {result.top5_accuracy:.4f}"
     rows.caption = f"{result.images:,} images: {scores}"
     return rows
@@ -179,7 +179,7 @@ def _predictions_table(predictions: "Sequence[kzoo.Prediction]") -> Table:
     rows = table("file", "class", "probability")
     for prediction in predictions:
         for name, probability in zip(prediction.classes, prediction.probabilities, strict=True):
-            rows.add_row(prediction.file, name, f"{probability:.4f}")
+            rows.add_row(cell(prediction.file), cell(name), f"{probability:.4f}")
     return rows
 
 

@@ -1,12 +1,11 @@
 """Images and labels in a NumPy archive, in the layout of Keras's own data sets or with one pair of arrays."""
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kzoo.bounded import read_arrays
 from kzoo.data.dataset import Dataset, Parts
 from kzoo.data.images import Decoding
 from kzoo.data.split import Split
@@ -29,12 +28,7 @@ def read_npz(path: Path, decoding: Decoding) -> Parts:
     Raises:
         ValueError: If the file is none, or arrays are missing or none of images with labels.
     """
-    try:
-        archive = np.load(path, allow_pickle=False)
-        with archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{str(path)!r} must be a readable .npz file of arrays. Received: {error}.") from error
+    arrays = read_arrays(path, packed=True)
     found = {split: pair for split, names in _SPLITS.items() if (pair := _pair(arrays, names))}
     if not found:
         alone = next((pair for pair in _ALONE if set(pair) <= arrays.keys()), None)

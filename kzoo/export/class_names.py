@@ -1,9 +1,13 @@
-"""The names of the classes beside a model: one a line, in the order of the outputs."""
+"""The name of an export, and the names of the classes beside a model: one a line, in the order of the outputs."""
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+from kzoo.bounded import read_bytes
+
+_MOST_BYTES = 1 << 26
 # Control characters, separators of lines and paragraphs, halves of characters: readers would see other lines.
 _REFUSED = {"Cc", "Zl", "Zp", "Cs"}
 
@@ -18,6 +22,12 @@ def check_class_names(class_names: Sequence[str], classes: int) -> None:
         )
 
 
+def check_name(name: str) -> None:
+    """Raises `ValueError` unless a name may be what servers call a model: it is a folder and a part of addresses."""
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        raise ValueError(f"`name` must be letters, digits, '_', '.' and '-'. Received: name={name!r}.")
+
+
 def write_class_names(path: Path, class_names: Sequence[str]) -> None:
     """Writes names that `check_class_names` allows, in UTF-8."""
     path.write_bytes("".join(f"{name}\n" for name in class_names).encode())
@@ -29,7 +39,7 @@ def read_class_names(path: Path, classes: int) -> tuple[str, ...]:
     Raises:
         ValueError: If there are not as many names as classes.
     """
-    names = tuple(path.read_bytes().decode().removesuffix("\n").split("\n"))
+    names = tuple(read_bytes(path, _MOST_BYTES).decode().removesuffix("\n").split("\n"))
     if len(names) != classes:
         raise ValueError(f"{path} must have one name a class, {classes}. Received: {len(names)}.")
     return names

@@ -4,7 +4,6 @@ import dataclasses
 import datetime
 import json
 import os
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from kzoo.durable import private_folder, put_in_place, told
 from kzoo.errors import ExportError
 from kzoo.evaluation import gives_logits, log_softmax
 from kzoo.export import handover
-from kzoo.export.class_names import check_class_names, write_class_names
+from kzoo.export.class_names import check_class_names, check_name, write_class_names
 from kzoo.export.signatures import CARD, CLASSES, FORMATS, INPUTS, OUTPUTS, VERIFICATION
 
 TOLERANCE = 1e-4
@@ -256,8 +255,7 @@ def _digits(decoding: Decoding) -> npt.NDArray[np.uint8]:
 
 def _check(model: keras.Model, format_name: str, name: str) -> None:
     check_choice("format", format_name, FORMATS)
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
-        raise ValueError(f"`name` must be letters, digits, '_', '.' and '-'. Received: name={name!r}.")
+    check_name(name)
     shapes = model.input_shape, model.output_shape
     if not (_is_image(shapes[0]) and isinstance(shapes[1], tuple) and len(shapes[1]) == 2):
         raise ValueError(

@@ -21,8 +21,8 @@ from kzoo.recursion import deep_recursion
 def main(folder: Path) -> None:
     """Builds the model anew and writes it in the format that the job names."""
     job = json.loads((folder / JOB).read_text())
+    architecture = json.loads((folder / ARCHITECTURE).read_text())
     with deep_recursion():
-        architecture = json.loads((folder / ARCHITECTURE).read_text())
         model = rebuilt(architecture, weights_bytes=(folder / WEIGHTS).stat().st_size)
         model.load_weights(folder / WEIGHTS)
         saved_model = folder / ("saved_model" if job["format"] in WRITERS else RESULT)

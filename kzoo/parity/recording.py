@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kzoo.bounded import read_arrays
 from kzoo.durable import output_path, written_file
 
 Array = npt.NDArray[Any]
@@ -68,8 +69,7 @@ class Recording:
         if not path.is_file():
             raise FileNotFoundError(f"Expected a recording, made by `kzoo parity record`. Received: {path}, no file.")
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
+            arrays = read_arrays(path, packed=True)
             header = json.loads(str(arrays.pop(_HEADER)))
             format_, settings, environment = header["format"], header["settings"], header["environment"]
             if format_ == _FORMAT and list(arrays) != header["arrays"]:

@@ -2,9 +2,9 @@
 
 import dataclasses
 import importlib.util
-import json
 import os
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kzoo.bounded import read_json
 from kzoo.data.images import Decoding
-from kzoo.export.class_names import read_class_names
+from kzoo.export.class_names import check_name, read_class_names
 from kzoo.export.signatures import CARD, CLASSES, FILES, OUTPUTS
+
+_CARD_BYTES = 1 << 26
 
 Outputs = dict[str, npt.NDArray[Any]]
 Predict = Callable[[npt.NDArray[np.uint8]], Outputs]
@@ -45,7 +48,8 @@ class ExportedModel:
 def load_export(directory: str | os.PathLike[str]) -> ExportedModel:
     """Loads an export that `kzoo export` wrote as SavedModel or for OpenVINO, and asks it once.
 
-    A SavedModel runs by OpenVINO where that is installed, by TensorFlow elsewhere.
+    A SavedModel runs by OpenVINO where that is installed, by TensorFlow elsewhere. TensorFlow runs whatever is in the
+    graph of a SavedModel, and its operations read and write files: a warning says so. OpenVINO has no such operations.
 
     Args:
         directory: Path of a version, or of the folder of all versions, of which the highest is taken.
@@ -56,18 +60,36 @@ def load_export(directory: str | os.PathLike[str]) -> ExportedModel:
         ValueError: If the export does not name as many classes as the model has.
     """
     path = _version(Path(directory))
-    card = json.loads((path / CARD).read_text())
+    card = _card(path / CARD)
     runtime = "openvino" if importlib.util.find_spec("openvino") else "tensorflow"
     if importlib.util.find_spec(runtime) is None:
         raise ImportError("Serving needs OpenVINO or TensorFlow. Received: neither. Install 'kzoo[serve]'.")
     if runtime == "tensorflow" and not (path / FILES["saved_model"]).is_file():
         raise ImportError(f"{path} needs OpenVINO, which is not installed. Install 'kzoo[openvino]'.")
     predict = _LOADERS[runtime](path)
-    decoding = Decoding(**card.get("decoding", {"image_size": card["image_size"]}))
-    height, width = card["image_size"]
+    decoding = card["decoding"]
+    height, width = decoding.image_size
     outputs = predict(np.zeros((1, height, width, decoding.channels), np.uint8))
     names = read_class_names(path / CLASSES, outputs["logits"].shape[-1])
-    return ExportedModel(card["name"], str(card["version"]), names, decoding, runtime, predict)
+    return ExportedModel(card["name"], card["version"], names, decoding, runtime, predict)
+
+
+def _card(path: Path) -> dict[str, Any]:
+    """Returns what a card says of the model, with its `Decoding`.
+
+    Raises:
+        ValueError: If it says something else than `kzoo export` writes.
+    """
+    card = read_json(path, _CARD_BYTES)
+    try:
+        name, version = card["name"], str(card["version"])
+        decoding = Decoding(**card.get("decoding", {"image_size": card["image_size"]}))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} must be a card that `kzoo export` wrote. Received: {error!r}.") from error
+    check_name(name)
+    if decoding.image_size is None:
+        raise ValueError(f"{path} must say how large images are. Received: image_size=None.")
+    return {"name": name, "version": version, "decoding": decoding}
 
 
 def _version(directory: Path) -> Path:
@@ -84,6 +106,11 @@ def _version(directory: Path) -> Path:
 def _by_tensorflow(path: Path) -> Predict:
     import tensorflow as tf
 
+    warnings.warn(
+        f"TensorFlow runs whatever the graph in {path} does, reading and writing files too: serve only exports that "
+        "you trust, or install OpenVINO, which does neither.",
+        stacklevel=3,
+    )
     loaded = tf.saved_model.load(str(path))
     signature = loaded.signatures["serving_default"]
 

@@ -69,8 +69,8 @@ def give_states(callbacks: Sequence[keras.callbacks.Callback], states: Sequence[
                 values[name] = listed[0] if kept["alone"] else listed
         if (take := _method(callback, "set_state")) is not None:
             take(values)
-        elif _kept_names(callback) is not None:
-            vars(callback).update(values)
+        elif (names := _kept_names(callback)) is not None:
+            vars(callback).update({name: values[name] for name in values if name in names or _is_kept(callback, name)})
         elif not isinstance(callback, _REMEMBER_NOTHING):
             warnings.warn(
                 f"{type(callback).__name__} begins anew: it has no `get_state` and `set_state` to go on with.",
@@ -89,7 +89,7 @@ def _state_of(callback: keras.callbacks.Callback) -> Numbers:
     names = _kept_names(callback)
     if names is None:
         return {}
-    private = {name: value for name, value in vars(callback).items() if name[0] == "_" and isinstance(value, _PLAIN)}
+    private = {name: value for name, value in vars(callback).items() if _is_kept(callback, name)}
     return private | {name: vars(callback)[name] for name in names if name in vars(callback)}
 
 
@@ -100,6 +100,11 @@ def _method(callback: keras.callbacks.Callback, name: str) -> Callable[..., Any]
 
 def _kept_names(callback: keras.callbacks.Callback) -> tuple[str, ...] | None:
     return next((names for kind, names in _KEPT.items() if isinstance(callback, kind)), None)
+
+
+def _is_kept(callback: keras.callbacks.Callback, name: str) -> bool:
+    """Returns whether a callback has a plain value of that private name."""
+    return name.startswith("_") and name in vars(callback) and isinstance(vars(callback)[name], _PLAIN)
 
 
 def _is_array(value: Any) -> bool:

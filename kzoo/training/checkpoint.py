@@ -3,18 +3,20 @@
 import hashlib
 import json
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from kzoo.bounded import read_arrays, read_json
 from kzoo.durable import remove_folder, remove_rest, written_folder
-from kzoo.training.state import Arrays, TrainState
+from kzoo.training.state import TrainState
 
 FORMAT = 1
 _KEPT = 2
+_MANIFEST_BYTES = 1 << 16
+_NUMBERS_BYTES = 1 << 28
 _FILES = ("arrays.npz", "state.json")
 
 
@@ -67,25 +69,16 @@ def read_checkpoint(path: Path) -> TrainState:
         ValueError: If a file is missing, is not what was written, or is none of a checkpoint.
     """
     try:
-        manifest = json.loads((path / "manifest.json").read_bytes())
+        manifest = read_json(path / "manifest.json", _MANIFEST_BYTES)
         if manifest["format"] != FORMAT:
             raise ValueError(f"of format {manifest['format']!r}, and this kzoo reads {FORMAT}")
         for name in _FILES:
             if (found := _seal(path / name)) != manifest["files"][name]:
                 raise ValueError(f"{name} with {found['bytes']:,} bytes that are not those that were written")
-        numbers = json.loads((path / "state.json").read_bytes())
-        return TrainState(_arrays(path / "arrays.npz"), dict(numbers))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, zipfile.BadZipFile) as error:
+        numbers = read_json(path / "state.json", _NUMBERS_BYTES)
+        return TrainState(read_arrays(path / "arrays.npz", packed=False), dict(numbers))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} must be a whole checkpoint. Received: {error}.") from error
-
-
-def _arrays(path: Path) -> Arrays:
-    """Reads an .npz file as NumPy writes it, not compressed: its arrays take no more memory than the file."""
-    with zipfile.ZipFile(path) as archive:
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-            raise ValueError(f"{path.name} with compressed arrays")
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
 
 
 def _plain(value: Any) -> Any:

@@ -13,10 +13,11 @@ from kzoo.errors import DivergenceError, OutOfMemoryError
 from kzoo.evaluation import evaluate
 from kzoo.training.checkpoint import newest_state
 from kzoo.training.divergence import first_layer_gone_wrong
+from kzoo.training.json_files import write_json
 from kzoo.training.memory import largest_that_fits
 from kzoo.training.picture import plot_history
 from kzoo.training.recording import Recorder
-from kzoo.training.run import Run, write_json
+from kzoo.training.run import Run
 from kzoo.training.schedule import StepSchedule
 from kzoo.training.state import set_arrays
 

@@ -1,13 +1,13 @@
 """What became of trainings: done, going on, or interrupted."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from kzoo.training.lock import STATUS, command_to_go_on, holder, is_locked
+from kzoo.bounded import read_json
+from kzoo.training.lock import STATUS, STATUS_BYTES, command_to_go_on, holder, is_locked
 from kzoo.training.run import Run
 
 
@@ -45,10 +45,11 @@ def list_runs(folders: Iterable[str | os.PathLike[str]]) -> list[RunState]:
 
 
 def _state_of(run: Run) -> RunState:
+    epochs = run.config["recipe"].get("epochs", 0)
     try:
-        done, epochs = len(run.history), run.config["recipe"]["epochs"]
+        done = len(run.history)
     except FileNotFoundError:
-        done, epochs = 0, run.config["recipe"]["epochs"]
+        done = 0
     if is_locked(run.directory):
         return RunState(str(run.directory), f"going on ({holder(run.directory)})", done, epochs, None)
     if (run.directory / "metrics.json").is_file():
@@ -62,6 +63,6 @@ def _state_of(run: Run) -> RunState:
 
 def _status(run: Run) -> dict[str, Any]:
     try:
-        return dict(json.loads((run.directory / STATUS).read_bytes()))
+        return dict(read_json(run.directory / STATUS, STATUS_BYTES))
     except (OSError, ValueError, TypeError, RecursionError):
         return {}

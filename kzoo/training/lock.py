@@ -3,15 +3,18 @@
 import contextlib
 import json
 import os
+import shlex
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 from kzoo import environment
+from kzoo.bounded import read_json
 from kzoo.durable import ASIDE, written_file
 
 LOCK = ".lock"
 STATUS = "status.json"
+STATUS_BYTES = 1 << 20
 _BEFORE_THE_CONFIG = (LOCK, STATUS, "environment.json", "splits.json")  # of a run that died before it began
 
 
@@ -59,7 +62,7 @@ def write_status(directory: Path, ended: str | None = None) -> None:
 def holder(directory: Path) -> str:
     """Returns who wrote down last that it trains in a directory."""
     try:
-        status = json.loads((directory / STATUS).read_bytes())
+        status = read_json(directory / STATUS, STATUS_BYTES)
         return f"process {int(status['pid'])} on {status['host']} ({status['command']})"
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return "another process"
@@ -79,8 +82,12 @@ def _is_left(name: str) -> bool:
 
 
 def command_to_go_on(directory: Path, command: str) -> str:
-    """Returns what to do to go on with a training that was begun by a command."""
-    if not command.startswith("kzoo "):
+    """Returns what to do to go on with a training that was begun by a command, which a stranger may have written."""
+    try:
+        words = shlex.split(command) if command.isprintable() else []
+    except ValueError:
+        words = []
+    if words[:2] != ["kzoo", "train"]:
         return f"run the program again with run_dir={str(directory)!r}, resume=True"
     run = "" if " --run " in command or " --run=" in command else f" --run {directory}"
-    return f"{command}{run}{'' if command.endswith(' --resume') or ' --resume ' in command else ' --resume'}"
+    return f"{shlex.join(words)}{run}{'' if command.endswith(' --resume') or ' --resume ' in command else ' --resume'}"

@@ -9,8 +9,9 @@ from typing import Any
 
 from kzoo import environment
 from kzoo.training.checkpoint import newest_state
+from kzoo.training.json_files import read_json, write_json
 from kzoo.training.lock import is_locked, locked, write_status
-from kzoo.training.run import Run, read_json, write_json
+from kzoo.training.run import Run
 from kzoo.training.state import TrainState
 
 

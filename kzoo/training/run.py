@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import io
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,11 +12,13 @@ import keras
 
 from kzoo import environment
 from kzoo.acceleration.registry import acceleration_report
+from kzoo.bounded import read_bytes
 from kzoo.data import Dataset, Decoding, load_dataset
 from kzoo.durable import written_file
 from kzoo.ops import precision
 from kzoo.rebuilding import rebuilt
 from kzoo.recursion import deep_recursion
+from kzoo.training.json_files import check_data, read_json, write_json
 from kzoo.training.lock import check_empty, locked
 
 _OF_CONFIG = (
@@ -29,6 +30,8 @@ _OF_CONFIG = (
     "recipe.precision",
     "seed",
 )
+_HISTORY_BYTES = 1 << 26
+_SPLITS_BYTES = 1 << 28
 SPLITS = ("train", "validation", "test")
 METRICS = (
     "model",
@@ -125,7 +128,9 @@ class Run:
         Raises:
             ValueError: If it is none that a training wrote.
         """
-        return self._read("config.json", _OF_CONFIG)
+        config = self._read("config.json", _OF_CONFIG)
+        check_data(config["data"], self.directory / "config.json")
+        return config
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -147,8 +152,8 @@ class Run:
         """
         path = self._existing("history.csv")
         try:
-            with path.open(newline="", encoding="utf-8") as file:
-                return [_numbers(row) for row in csv.DictReader(file, strict=True)]
+            text = io.StringIO(read_bytes(path, _HISTORY_BYTES).decode(), newline="")
+            return [_numbers(row) for row in csv.DictReader(text, strict=True)]
         except (ValueError, csv.Error) as error:
             raise ValueError(f"{path} must have a number or nothing in each column of each row. {error}") from error
 
@@ -196,9 +201,10 @@ class Run:
         """
         from kzoo.weights import load_weights
 
-        with precision(self.config["recipe"]["precision"]), deep_recursion():
+        with precision(self.config["recipe"]["precision"]):
             model = self._built(custom_objects)
-            load_weights(model, self.weights_path)
+            with deep_recursion():
+                load_weights(model, self.weights_path)
         return model
 
     def _built(self, custom_objects: Mapping[str, Any] | None) -> keras.Model:
@@ -235,7 +241,7 @@ class Run:
         if source is None:
             raise ValueError(f"{self.directory} was trained on a dataset made in a program; name another one.")
         listed = self.directory / "splits.json"
-        splits = read_json(listed, SPLITS) if listed.exists() else None
+        splits = read_json(listed, SPLITS, _SPLITS_BYTES) if listed.exists() else None
         cache = cache or (splits is None and source.get("skip_unreadable", False))
         return load_dataset(**source, splits=splits, cache=cache)
 
@@ -270,32 +276,3 @@ def _numbers(row: dict[str, str]) -> dict[str, float]:
 def _accelerations() -> dict[str, str]:
     """Returns, for each acceleration, `"on"` or why it is off."""
     return {one["name"]: "on" if one["active"] else f"off: {one['reason']}" for one in acceleration_report()}
-
-
-def read_json(path: Path, needed: Sequence[str]) -> dict[str, Any]:
-    """Reads a JSON file that kzoo wrote.
-
-    Args:
-        path: Path of the file.
-        needed: What must be in it, for example `"recipe.precision"`.
-
-    Raises:
-        ValueError: If it is no JSON, or something needed is not in it.
-    """
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} must be JSON, as kzoo wrote it. Received: {error}.") from error
-    for name in needed:
-        inner = content
-        for key in name.split("."):
-            if not isinstance(inner, dict) or key not in inner:
-                raise ValueError(f"{path} must have {name!r}, as kzoo wrote it. Received: none.")
-            inner = inner[key]
-    return dict(content)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a JSON file aside, then renames it."""
-    with written_file(path) as aside:
-        aside.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")

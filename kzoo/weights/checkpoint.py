@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kzoo.bounded import read_bytes
+
 _OLDEST_TORCH = (2, 10)  # of older ones, `weights_only` can be tricked
+_MOST_BYTES = 1 << 32
 _TENSOR = re.compile(r"[\w.]+\.(weight|bias|running_mean|running_var|num_batches_tracked)")
 
 
@@ -53,7 +56,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     torch = require_torch()
     if not Path(path).is_file():
         raise FileNotFoundError(f"Expected a PyTorch checkpoint. Received: {path}, which does not exist.")
-    content = Path(path).read_bytes()
+    content = read_bytes(Path(path), _MOST_BYTES)
     _check_archive(content, path)
     try:
         loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

@@ -84,3 +84,13 @@ def test_name_breaks_between_words_as_long_as_it_can(columns, expected, monkeypa
     rows.add_row(Name("pixel_normalization.mean"))
     show({}, False, rows)
     assert [line.strip() for line in capsys.readouterr().out.splitlines()[3:-1]] == expected
+
+
+def test_control_characters_reach_no_terminal(capsys):
+    rows = table("name")
+    rows.add_row(cell("\x1b]52;c;a\x07"))
+    rows.add_row(Name("a\x1b[2J"))
+    show({}, False, rows)
+    show({}, False, "b\x1b[2J\r\x9b")
+    show({}, False, "c\x1b[2J", wrap=False)
+    assert not set(capsys.readouterr().out) & set("\x1b\x07\r\x9b")
