@@ -60,7 +60,7 @@ _OF_KERAS = {module: frozenset(names.split()) for module, names in _LISTS.items(
 _DATA = ("__ellipsis__", "__keras_tensor__", "__numpy__", "__slice__", "__tensor__")
 
 _DEEPEST = 100  # values within each other
-_MOST_CALLS = 100_000  # of layers and what they consist of; ResNet-1202 has a fifth of it
+_MOST_CALLS = 100_000  # of layers and what they consist of; ResNet-1202 has a tenth of it
 _LARGEST_TENSOR = 1 << 28  # numbers, for one image
 
 

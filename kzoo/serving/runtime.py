@@ -57,7 +57,8 @@ def load_export(directory: str | os.PathLike[str]) -> ExportedModel:
     Raises:
         FileNotFoundError: If there is no such export.
         ImportError: If neither runtime is installed.
-        ValueError: If the export does not name as many classes as the model has.
+        ValueError: If the export is damaged, holds what OpenVINO cannot run, or does not name as many classes as the
+            model has.
     """
     path = _version(Path(directory))
     card = _card(path / CARD)
@@ -127,8 +128,12 @@ def _by_openvino(path: Path) -> Predict:
 
     core = openvino.Core()
     file = path / FILES["openvino"]
-    model = core.read_model(file) if file.is_file() else openvino.convert_model(path)
-    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    try:
+        model = core.read_model(file) if file.is_file() else openvino.convert_model(path)
+        compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    except Exception as error:  # OpenVINO raises whatever a damaged or strange model makes it raise
+        said = " ".join(str(error).split())[:500]
+        raise ValueError(f"{path} must hold a model that OpenVINO can run. Received: {said}") from error
     local = threading.local()  # a request has one set of buffers: threads must not share it
 
     def predict(images: npt.NDArray[np.uint8]) -> Outputs:
