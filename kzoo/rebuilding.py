@@ -13,7 +13,7 @@ from typing import Any
 import keras
 
 from kzoo import layers
-from kzoo.acceleration.names import inbound_nodes, variables_without_values
+from kzoo.acceleration.names import inbound_nodes, maker, variables_without_values
 from kzoo.acceleration.serialized import FUNCTIONAL, OPERATIONS
 from kzoo.initializers import HeNormal
 from kzoo.models.model import Model
@@ -88,10 +88,12 @@ def rebuilt(architecture: Any, *, weights_bytes: int, custom_objects: Mapping[st
         try:
             model = keras.saving.deserialize_keras_object(content)
         except Exception as error:  # Keras raises whatever a wrong configuration makes it raise
-            said = str(error).partition("\n")[0][:300]
+            said = str(_first(error)).partition("\n")[0][:300]
             raise ValueError(f"An architecture must be one that Keras can build. Received: {said}") from error
         if not isinstance(model, keras.Model):
             raise ValueError(f"An architecture must be a model's. Received: {type(model).__name__}.")
+        if not custom and not getattr(model, "inputs", None):  # it would be built, and grow, when it is used
+            raise ValueError(f"An architecture must say what the model takes. Received: {model.name!r} without inputs.")
         _check_sizes(model, weights_bytes)
     return model
 
@@ -151,6 +153,13 @@ def _refusal(name: Any, module: Any) -> ValueError:
     )
 
 
+def _first(error: BaseException) -> BaseException:
+    """Returns the error that others wrap."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
+
+
 def _calls(value: Any) -> int:
     """Returns how many layers, and objects in them, are called to build a model: those within others each time."""
     if isinstance(value, list):
@@ -171,18 +180,18 @@ def _check_sizes(model: keras.Model, weights_bytes: int) -> None:
             f"The weights of {model.name!r} must be in a file of {weights_bytes:,} bytes. Received: {numbers:,} "
             "numbers in its architecture."
         )
-    for operation in _operations(model):
-        for node in inbound_nodes(operation):
-            for tensor in keras.tree.flatten(node.output_tensors):
-                if math.prod(size for size in tensor.shape if size) > _LARGEST_TENSOR:
-                    raise ValueError(
-                        f"A tensor of an architecture must have at most {_LARGEST_TENSOR:,} numbers. Received: shape "
-                        f"{tuple(tensor.shape)} from {operation.name!r}."
-                    )
+    for tensor in _tensors(model):
+        if math.prod(size for size in tensor.shape if size) > _LARGEST_TENSOR:
+            raise ValueError(
+                f"A tensor of an architecture must have at most {_LARGEST_TENSOR:,} numbers. Received: shape "
+                f"{tuple(tensor.shape)} from {maker(tensor).name!r}."
+            )
 
 
-def _operations(model: keras.Model) -> Iterator[Any]:
+def _tensors(model: keras.Model) -> Iterator[Any]:
+    yield from getattr(model, "inputs", ())
     for operation in getattr(model, "operations", model.layers):
-        yield operation
+        for node in inbound_nodes(operation):
+            yield from keras.tree.flatten(node.output_tensors)
         if isinstance(operation, keras.Model):
-            yield from _operations(operation)
+            yield from _tensors(operation)

@@ -233,8 +233,9 @@ def test_own_names_do_not_stand_for_others_on_the_list():
         ([], "must be a model's. Received: list."),
         ({}, "must be a model's. Received: dict."),
         (keras_object("Dense", units=1), "must be a model's. Received: Dense."),
+        (keras_object("Sequential", "keras", name="a", layers=[keras_object("Dense", units=9)]), "'a' without inputs."),
         (keras_object("Sequential", "keras"), "must be one that Keras can build. Received: "),
-        (with_value("units", -1), "must be one that Keras can build. Received: "),
+        (with_value("units", -1), "must be one that Keras can build. Received: Received an invalid value for `units`"),
         (with_value("activation", "os.system"), "must be one that Keras can build. Received: "),
         (with_value("nowhere", 1), "must be one that Keras can build. Received: "),
         (json.loads("[" * 200 + "]" * 200), "must be at most 100 values deep."),
@@ -260,6 +261,13 @@ def test_memory_is_not_taken_for_tensors_without_end():
     content = architecture(keras.layers.ZeroPadding2D(1), keras.layers.GlobalAveragePooling2D())
     content["config"]["layers"][1]["config"]["padding"] = [[10**6, 10**6], [10**6, 10**6]]
     with pytest.raises(ValueError, match=r"at most 268,435,456 numbers. Received: shape \(None, 2000004, 2000004, 3\)"):
+        rebuilt(content, weights_bytes=MANY_BYTES)
+
+
+def test_memory_is_not_taken_for_images_without_end():
+    content = architecture(keras.layers.GlobalAveragePooling2D())
+    content["config"]["layers"][0]["config"]["batch_shape"] = [None, 10**6, 10**6, 3]
+    with pytest.raises(ValueError, match=r"Received: shape \(None, 1000000, 1000000, 3\) from 'input_layer"):
         rebuilt(content, weights_bytes=MANY_BYTES)
 
 

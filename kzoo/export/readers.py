@@ -20,7 +20,10 @@ _OUTPUTS = ["logits", "probabilities"]
 
 
 def read_saved_model(directory: str) -> tuple[str, tuple[str, ...], Answer]:
-    """Opens a SavedModel with TensorFlow, and without Keras, which TensorFlow would import if it could."""
+    """Opens a SavedModel with TensorFlow, and without Keras, which TensorFlow would import if it could.
+
+    TensorFlow runs whatever is in its graph, so this is for what the export that asks for it has just written.
+    """
     sys.modules["keras"] = None  # type: ignore[assignment]
     import tensorflow as tf
 
