@@ -19,3 +19,15 @@ class DivergenceError(ArithmeticError):
 
 class OutOfMemoryError(MemoryError):
     """A training ended because memory is too short for its batches."""
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """A training was asked to end, and has left a checkpoint to go on from.
+
+    Attributes:
+        signal: Integer, `signal.SIGINT` or `signal.SIGTERM`.
+    """
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.signal = number

@@ -30,7 +30,7 @@ from kzoo.cli.options import (
     one_of,
 )
 from kzoo.cli.showing import Name, cell, show, table
-from kzoo.training.keeper import TrainingInterrupted
+from kzoo.errors import TrainingInterrupted
 from kzoo.training.recipes import RECIPES
 
 app = typer.Typer()
@@ -71,14 +71,9 @@ def train(
     dataset = kzoo.load_dataset(data, **decoding, skip_unreadable=skip_unreadable, balance=balance, flip=flip)
     changed = kzoo.recipe(recipe).override(**changes)
     going: Any = {"run_dir": run, "resume": resume, "checkpoint_every": checkpoint_every}
-    try:
-        with _progress(to_stderr=as_json, quiet=quiet) as verbose:
-            trained = kzoo.train(model, dataset, changed, seed=seed, verbose=verbose, dropout=dropout, **going)
-    except TrainingInterrupted as interruption:
-        typer.echo(f"kzoo: {interruption}", err=True)
-        raise typer.Exit(128 + interruption.signal) from None  # as shells report the signal
-    if as_json or not quiet:
-        show(trained.metrics, as_json, _metrics_table(trained))
+    with _interruption_told(), _progress(to_stderr=as_json, quiet=quiet) as verbose:
+        trained = kzoo.train(model, dataset, changed, seed=seed, verbose=verbose, dropout=dropout, **going)
+    _show_training(trained, as_json, quiet)
 
 
 @app.command()
@@ -143,6 +138,21 @@ def compare(
         typer.echo(f"left out, since the training has not ended: {directory}", err=True)
     results = compare_runs(found, picture)
     show(results, as_json, _comparison_table(results, picture))
+
+
+@contextlib.contextmanager
+def _interruption_told() -> Iterator[None]:
+    """Says how to go on with a training that a signal ended, and ends the program as shells report the signal."""
+    try:
+        yield
+    except TrainingInterrupted as interruption:
+        typer.echo(f"kzoo: {interruption}", err=True)
+        raise typer.Exit(128 + interruption.signal) from None
+
+
+def _show_training(run: "kzoo.Run", as_json: bool, quiet: bool) -> None:
+    if as_json or not quiet:
+        show(run.metrics, as_json, _metrics_table(run))
 
 
 def _metrics_table(run: "kzoo.Run") -> Table:

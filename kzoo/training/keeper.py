@@ -14,23 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from kzoo import environment
+from kzoo.errors import TrainingInterrupted
 from kzoo.training.checkpoint import write_checkpoint
 from kzoo.training.lock import command_to_go_on
 from kzoo.training.state import TrainState
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class TrainingInterrupted(KeyboardInterrupt):
-    """A training was asked to end, and has left a checkpoint to go on from.
-
-    Attributes:
-        signal: Integer, `signal.SIGINT` or `signal.SIGTERM`.
-    """
-
-    def __init__(self, message: str, number: int) -> None:
-        super().__init__(message)
-        self.signal = number
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ import typer
 from kzoo.cli.app import app
 
 COMMANDS = {
-    "list", "describe", "train", "evaluate", "predict", "compare", "export", "serve", "import", "doctor",
+    "list", "describe", "train", "evaluate", "predict", "compare", "runs", "export", "serve", "import", "doctor",
     "data prepare", "data info", "data cache list", "data cache clear", "parity record", "parity compare",
     "weights list", "weights info", "weights fetch", "weights add",
 }  # fmt: skip

@@ -12,7 +12,7 @@ TRAIN = """
 import signal, sys
 from pathlib import Path
 import numpy as np, kzoo
-from kzoo.training.keeper import TrainingInterrupted
+from kzoo.errors import TrainingInterrupted
 from kzoo.training.session import Session
 
 folder, name, steps = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])

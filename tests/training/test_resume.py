@@ -17,10 +17,10 @@ import pytest
 
 import kzoo
 from kzoo.data import Batches
-from kzoo.errors import DivergenceError, OutOfMemoryError
+from kzoo.errors import DivergenceError, OutOfMemoryError, TrainingInterrupted
 from kzoo.training import session as session_module
 from kzoo.training.checkpoint import checkpoints, newest_state, read_checkpoint, write_checkpoint
-from kzoo.training.keeper import Interval, Keeper, TrainingInterrupted
+from kzoo.training.keeper import Interval, Keeper
 from kzoo.training.listing import list_runs
 from kzoo.training.memory import is_out_of_memory
 from kzoo.training.session import Session
