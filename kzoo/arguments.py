@@ -1,7 +1,11 @@
 """What callers pass, checked and brought into one form. NumPy is imported where there are arrays."""
 
+import math
+import numbers
 import operator
+import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,6 +14,7 @@ if TYPE_CHECKING:
 
 _MOST_PIXELS = 1 << 28
 ImageSize = int | Sequence[int]
+LARGEST_IMAGE = 89_478_485  # pixels, from where on Pillow warns of what takes more than a machine has
 
 
 def integer(value: Any, name: str, *, least: int | None = None) -> int:
@@ -35,6 +40,70 @@ def integer(value: Any, name: str, *, least: int | None = None) -> int:
     return number
 
 
+def number(value: Any, name: str) -> float:
+    """Returns a finite number, of Python or NumPy, as Python's own.
+
+    Raises:
+        ValueError: If it is none: a boolean and a string are none.
+    """
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError(f"`{name}` must be a finite number. Received: {name}={value!r}.")
+    return float(value)
+
+
+def boolean(value: Any, name: str) -> bool:
+    """Returns a boolean, of Python or NumPy, as Python's own.
+
+    Raises:
+        ValueError: If it is none, such as `"no"`, which Python takes for true.
+    """
+    if type(value).__name__ not in ("bool", "bool_"):  # NumPy's, which is not imported here
+        raise ValueError(f"`{name}` must be True or False. Received: {name}={value!r}.")
+    return bool(value)
+
+
+def text(value: Any, name: str) -> str:
+    """Returns a string that is not empty.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"`{name}` must be a string that is not empty. Received: {name}={value!r}.")
+    return value
+
+
+def path(value: Any, name: str) -> Path:
+    """Returns a path.
+
+    Raises:
+        ValueError: If it is none, or empty.
+    """
+    given = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(given, str) or not given or "\0" in given:
+        raise ValueError(f"`{name}` must be a path. Received: {name}={value!r}.")
+    return Path(given)
+
+
+def instance(value: Any, name: str, kind: type | tuple[type, ...], expected: str) -> None:
+    """Raises a `ValueError` unless an argument is of a class, which `expected` names with how to get one."""
+    if not isinstance(value, kind):
+        raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}.")
+
+
+def names(value: Any, name: str, count: int) -> tuple[str, ...]:
+    """Returns strings as a tuple.
+
+    Raises:
+        ValueError: If they are not as many strings.
+    """
+    are_strings = isinstance(value, Iterable) and not isinstance(value, str)
+    given = tuple(value) if are_strings else ()
+    if len(given) != count or not all(isinstance(one, str) for one in given):
+        raise ValueError(f"`{name}` must be {count} strings, one a class. Received: {name}={value!r}.")
+    return given
+
+
 def image_size(value: ImageSize | None) -> tuple[int, int] | None:
     """Returns the size of an image as `(height, width)` in pixels; an integer is the side of a square.
 
@@ -46,9 +115,11 @@ def image_size(value: ImageSize | None) -> tuple[int, int] | None:
     try:
         sizes: Any = value if isinstance(value, Iterable) else (value, value)
         height, width = (integer(size, "image_size", least=1) for size in sizes)
+        if height * width > LARGEST_IMAGE:
+            raise ValueError
     except (TypeError, ValueError):
         raise ValueError(
-            "`image_size` must be (height, width) in pixels, or an integer for a square. "
+            "`image_size` must be (height, width) in pixels, or an integer for a square, at most 89,478,485 pixels. "
             f"Received: image_size={value!r}."
         ) from None
     if height * width > _MOST_PIXELS:
@@ -68,9 +139,9 @@ def class_labels(labels: Any) -> "npt.NDArray[np.int64]":
     import numpy as np
 
     array = _array(labels, "labels")
-    if array.size == 0:
+    if array.ndim and array.size == 0:
         return np.empty(0, np.int64)
-    if array.dtype.kind not in "iu" or array.shape not in ((len(array),), (len(array), 1)):
+    if array.dtype.kind not in "iu" or not array.ndim or array.shape not in ((len(array),), (len(array), 1)):
         raise ValueError(f"`labels` must be integers of shape (n,) or (n, 1). Received: {described(array)}.")
     return array.reshape(-1).astype(np.int64, copy=False)
 
@@ -93,6 +164,18 @@ def image_array(images: Any, shape: Sequence[int | None] | None) -> "npt.NDArray
     if array.dtype.kind not in "iuf" or array.ndim < 2 or not fits:
         expected = "(n, ...)" if shape is None else f"(n, {', '.join(map(str, shape))})"
         raise ValueError(f"`images` must be numbers of shape {expected}. Received: {described(array)}.")
+    return array
+
+
+def numeric(values: Any, name: str) -> "npt.NDArray[Any]":
+    """Returns numbers as an array.
+
+    Raises:
+        ValueError: If they are something else.
+    """
+    array = _array(values, name)
+    if array.dtype.kind not in "iuf" or not array.size:
+        raise ValueError(f"`{name}` must be numbers. Received: {described(array)}.")
     return array
 
 

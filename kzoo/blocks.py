@@ -2,7 +2,7 @@
 
 from typing import Any, get_args
 
-from kzoo.arguments import integer
+from kzoo.arguments import integer, number, text
 from kzoo.choices import Normalization, Order, Shortcut, check_choice
 from kzoo.initializers import HeNormal
 from kzoo.layers import Add, BatchNorm, Conv2D, Dropout, ReLU, ZeroPadShortcut
@@ -83,6 +83,11 @@ def residual_block(
     if normalization not in ("batch", None):
         raise ValueError(f"`normalization` must be one of 'batch', None. Received: normalization={normalization!r}.")
     filters, stride = integer(filters, "filters", least=1), integer(stride, "stride", least=1)
+    dropout, name = number(dropout, "dropout"), text(name, "name")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"`dropout` must be at least 0 and below 1. Received: dropout={dropout}.")
+    if len(getattr(x, "shape", ())) != 4:
+        raise ValueError(f"`x` must be a Keras tensor of shape (batch, height, width, channels). Received: x={x!r}.")
     use_bias = normalization is None
     skipped = y = x
     if order == "preact":
@@ -138,6 +143,7 @@ def residual_stage(x: Any, filters: int, blocks: int, *, stride: int = 1, name: 
     Raises:
         ValueError: If an argument is not one of those above.
     """
+    name = text(name, "name")
     for block in range(1, integer(blocks, "blocks", least=1) + 1):
         x = residual_block(x, filters, stride=stride if block == 1 else 1, name=f"{name}_block{block}", **form)
     return x

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from kzoo.arguments import class_labels, image_array, integer
+from kzoo.arguments import boolean, class_labels, image_array, integer
+from kzoo.arguments import names as checked_names
 
 _SAMPLES = 4
 _CHUNK_BYTES = 1 << 24  # of a split, read at once
@@ -96,6 +97,8 @@ def are_logits(outputs: Any, from_logits: bool | None = None) -> bool:
     Raises:
         ValueError: If the caller says what the numbers contradict.
     """
+    if from_logits is not None:
+        from_logits = boolean(from_logits, "from_logits")
     rows = np.asarray(outputs).astype(np.float64)
     rows = rows[np.isfinite(rows).all(axis=1)]
     if not rows.size:
@@ -241,6 +244,8 @@ def evaluate(
         ValueError: If images or labels are not as above, there are none, they or the names are not those of the model's
             classes, or `from_logits` is what the model's answers contradict.
     """
+    if not callable(model):
+        raise ValueError(f"`model` must be a classifier that is called with images. Received: model={model!r}.")
     shape = getattr(model, "input_shape", None)
     labels = class_labels(images.labels if labels is None and hasattr(images, "labels") else labels)
     if not hasattr(images, "chunks"):
@@ -254,11 +259,13 @@ def evaluate(
         )
     samples = sample_answers(model, image_shape)
     classes = samples.shape[1]
-    names = tuple(map(str, range(classes))) if class_names is None else tuple(class_names)
-    if len(names) != classes:
-        raise ValueError(f"The model has {classes} classes. Received: {len(names)} class names.")
+    labelled = [str(index) for index in range(classes)] if class_names is None else class_names
+    names = checked_names(labelled, "class_names", classes)
     if not 0 <= labels.min() <= labels.max() < classes:
-        raise ValueError(f"The model has {classes} classes. Received: labels from {labels.min()} to {labels.max()}.")
+        raise ValueError(
+            f"`labels` must be 0 to {classes - 1}, the classes of the model. "
+            f"Received: labels from {labels.min()} to {labels.max()}."
+        )
     from_logits = are_logits(samples, from_logits)
     outputs = predict_in_whole_batches(model, images, batch_size).astype(np.float64)
     log_p = log_softmax(as_logits(outputs, from_logits))

@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Mapping
+from types import NoneType
 from typing import Any, get_args
 
+from kzoo.arguments import boolean, instance, path
 from kzoo.choices import SplitName, check_choice
 from kzoo.data import Dataset
 from kzoo.evaluation import Evaluation
@@ -13,6 +15,7 @@ from kzoo.models.arguments import check_arguments
 from kzoo.ops import precision
 from kzoo.training import Recipe, Run, fit, set_pixel_statistics
 from kzoo.training import recipe as named_recipe
+from kzoo.training.keeper import Interval
 
 
 def train(
@@ -51,6 +54,12 @@ def train(
     """
     check_arguments(arguments, without=("input_shape", "classes", "seed"))
     recipe = named_recipe(recipe) if isinstance(recipe, str) else recipe
+    instance(dataset, "dataset", Dataset, "a kzoo.Dataset, such as `kzoo.load_dataset` returns")
+    instance(recipe, "recipe", Recipe, "a kzoo.Recipe, or the name of one")
+    resume = boolean(resume, "resume")
+    Interval.parse(checkpoint_every)
+    if run_dir is not None:
+        run_dir = path(run_dir, "run_dir")
     with precision(recipe.precision):
         built = create_model(model, input_shape=dataset.image_shape, classes=dataset.classes, seed=seed, **arguments)
         set_pixel_statistics(built, dataset, recipe)
@@ -85,6 +94,7 @@ def evaluate_saved(
             data of other classes, also where the run's own data have others by now.
     """
     check_choice("split", split, get_args(SplitName))
+    instance(dataset, "dataset", (Dataset, NoneType), "a kzoo.Dataset, such as `kzoo.load_dataset` returns")
     if run is not None and model is None and weights is None:
         opened = Run(run)
         dataset = dataset or opened.load_dataset()

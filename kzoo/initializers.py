@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from kzoo.arguments import integer
+from kzoo.arguments import integer, text
 from kzoo.streams import stream
 
 
@@ -32,7 +32,7 @@ class HeNormal(keras.initializers.Initializer):
 
     def __init__(self, seed: int, path: str) -> None:
         self.seed = integer(seed, "seed", least=0)
-        self.path = path
+        self.path = text(path, "path")
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
         fan_in = math.prod(shape[:-1])

@@ -50,7 +50,7 @@ MAY_IMPORT = {
         "training",
         "weights",
     },
-    "experiment": {"choices", "data", "evaluation", "models", "ops", "training"},
+    "experiment": {"arguments", "choices", "data", "evaluation", "models", "ops", "training"},
     "initializers": {"arguments", "streams"},
     "layers": {"acceleration", "arguments", "ops", "streams"},
     "lazy": set(),

@@ -5,7 +5,7 @@ from typing import get_args
 
 import numpy as np
 
-from kzoo.arguments import integer
+from kzoo.arguments import boolean, integer
 from kzoo.choices import PadMode, check_choice
 from kzoo.data.images import Images
 
@@ -45,6 +45,7 @@ class Augmentation:
         object.__setattr__(self, "crop_padding", integer(self.crop_padding, "crop_padding"))
         if self.crop_padding < 0:
             raise ValueError(f"`crop_padding` must be 0 or larger. Received: crop_padding={self.crop_padding}.")
+        object.__setattr__(self, "flip", boolean(self.flip, "flip"))
         check_choice("pad_mode", self.pad_mode, get_args(PadMode))
 
     def __call__(self, images: Images, random: np.random.RandomState) -> Images:

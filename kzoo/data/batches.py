@@ -4,12 +4,14 @@ import copy
 import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from types import NoneType
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
+from kzoo.arguments import boolean, instance, integer
 from kzoo.data.augment import Augmentation
 from kzoo.data.split import Split
 from kzoo.streams import check_seed, stream
@@ -60,8 +62,10 @@ class Batches(keras.utils.PyDataset):
     ) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
         check_seed(seed)
-        if batch_size < 1:
-            raise ValueError(f"`batch_size` must be 1 or larger. Received: batch_size={batch_size}.")
+        instance(split, "split", Split, "a kzoo.Split, such as `dataset.train`")
+        instance(augmentation, "augmentation", (Augmentation, NoneType), "a kzoo.Augmentation or None")
+        drop_remainder, shuffle = boolean(drop_remainder, "drop_remainder"), boolean(shuffle, "shuffle")
+        classes, batch_size = integer(classes, "classes"), integer(batch_size, "batch_size", least=1)
         if split.labels.max() >= classes:
             raise ValueError(f"`classes` must exceed the largest label, {split.labels.max()}. Received: {classes}.")
         self.split = split

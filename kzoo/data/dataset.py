@@ -3,8 +3,9 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -62,9 +63,13 @@ class Dataset:
     source: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
+        arguments.text(self.name, "name")
+        object.__setattr__(self, "flip", arguments.boolean(self.flip, "flip"))
+        arguments.instance(self.source, "source", (Mapping, NoneType), "the arguments of `load_dataset`, or None")
         names = self.class_names
-        are_strings = not isinstance(names, str) and all(isinstance(name, str) and name for name in names)
-        if not names or not are_strings or len(set(names)) < len(names):
+        are_strings = isinstance(names, Iterable) and not isinstance(names, str)
+        are_strings = are_strings and all(isinstance(name, str) and name for name in names)
+        if not are_strings or not names or len(set(names)) < len(names):
             raise ValueError(f"`class_names` must be different strings, not empty. Received: class_names={names!r}.")
         object.__setattr__(self, "class_names", tuple(names))
         for part in ("train", "validation", "test"):
@@ -235,7 +240,7 @@ def carve_validation(split: Split, fraction: float, seed: int = 0, what: str = "
     """
     seed = arguments.integer(seed, "seed", least=0)
     if not isinstance(fraction, Real) or not 0 < fraction < 1:
-        raise ValueError(f"`fraction` must be between 0 and 1 (exclusive). Received: fraction={fraction}.")
+        raise ValueError(f"`fraction` must be between 0 and 1 (exclusive). Received: fraction={fraction!r}.")
     taken = np.zeros(len(split), bool)
     for label in np.unique(split.labels).tolist():
         members = np.flatnonzero(split.labels == label)

@@ -16,7 +16,7 @@ from kzoo.choices import ResizeMode, check_choice
 
 Images = npt.NDArray[np.uint8]
 
-LARGEST = 89_478_485  # pixels, from where on Pillow itself warns of files that expand to more than a machine has
+LARGEST = arguments.LARGEST_IMAGE
 WHITE = 255
 # EXIF orientation to what makes the image upright (CIPA DC-008, section 4.6.4).
 _UPRIGHT = {

@@ -71,9 +71,14 @@ def prepare(
         ValueError: If the name, the archive or the images are not as they must be.
         OSError: If the download fails or the disk is full.
     """
-    original = ORIGINALS.get(name)
+    arguments.boolean(skip_unreadable, "skip_unreadable")
+    arguments.boolean(progress, "progress")
+    for what, given in (("archive", archive), ("source", source)):
+        if given is not None:
+            arguments.path(given, what)
     decoding = Decoding(image_size, resize, channels)  # type: ignore[arg-type]
     _check_arguments(name, archive, source, decoding)
+    original = ORIGINALS.get(name)
     root = data_root(data_dir)
     target = root / name / (original.version if original else _FIRST_VERSION)
     _check_new(target)
@@ -102,10 +107,13 @@ def _check_class_names(names: Sequence[str]) -> None:
 
 
 def _check_arguments(name: str, archive: object, source: object, decoding: Decoding) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
         raise ValueError(f"`name` must be lower snake case, as in my_images. Received: name={name!r}.")
     if name == "digits":
-        raise ValueError("`name` must not be digits: it comes with scikit-learn and needs no preparation.")
+        raise ValueError(
+            "`name` must not be that of data that need no preparation, as digits, which come with scikit-learn. "
+            f"Received: name={name!r}."
+        )
     if source is not None and archive is not None:
         raise ValueError(f"`archive` and `source` must not both be given. Received: {archive!r} and {source!r}.")
     if source is None and name not in ORIGINALS:

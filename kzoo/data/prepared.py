@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from kzoo import arguments
 from kzoo.data.assembling import tell_of_unreadable
 from kzoo.data.cache import decoded
 from kzoo.data.dataset import Parts
@@ -26,6 +27,8 @@ def data_root(data_dir: str | os.PathLike[str] | None) -> Path:
     Raises:
         FileNotFoundError: If it lies in a home folder, and there is none.
     """
+    if data_dir:
+        arguments.path(data_dir, "data_dir")
     try:
         return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
     except RuntimeError as error:

@@ -104,10 +104,16 @@ def load_dataset(
     """
     decoding = Decoding(image_size, resize, channels, background)  # type: ignore[arg-type]
     split_seed = check_seed(split_seed, "split_seed")
+    skip_unreadable = arguments.boolean(skip_unreadable, "skip_unreadable")
+    balance, cache = arguments.boolean(balance, "balance"), arguments.boolean(cache, "cache")
+    flip = flip if flip is None else arguments.boolean(flip, "flip")
+    for part, fraction in (("validation", validation), ("test", test)):
+        if not 0 < arguments.number(fraction, part) < 1:
+            raise ValueError(f"`{part}` must be between 0 and 1 (exclusive). Received: {part}={fraction!r}.")
     if skip_unreadable and not cache and splits is None:
         raise ValueError("`cache` must be True to skip what cannot be read. Received: cache=False.")
     reading: dict[str, Any] = {"skip_unreadable": skip_unreadable, "cache": cache}
-    if os.fspath(name_or_path) == "digits":
+    if str(name_or_path) == "digits":
         name, parts, known = "digits", read_digits(decoding), None
     else:
         name, path = located(name_or_path, data_dir)
@@ -186,9 +192,8 @@ def _as_listed(parts: Parts, splits: Mapping[str, Sequence[str]]) -> tuple[Split
 
 def located(name_or_path: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None) -> tuple[str, Path]:
     """Returns the name by which to load a dataset again, from anywhere, and the path where it is."""
-    name, path = os.fspath(name_or_path), Path(name_or_path).expanduser()
-    if not name:
-        raise ValueError("`name_or_path` must be the name of a dataset or a path. Received: ''.")
+    path = arguments.path(name_or_path, "name_or_path").expanduser()
+    name = os.fspath(name_or_path)
     if re.fullmatch(r"\w+", name):
         try:
             root = data_root(data_dir)

@@ -67,14 +67,16 @@ class Split:
     def _set(self, examples: Examples, indices: Indices | None, labels: Any, weights: Any, names: Any = None) -> None:
         self._examples, self._indices = examples, indices
         self.labels: Labels = arguments.class_labels(labels)
-        self.weights: npt.NDArray[np.float32] | None = None if weights is None else np.asarray(weights, np.float32)
+        self.weights: npt.NDArray[np.float32] | None = (
+            None if weights is None else arguments.numeric(weights, "weights").astype(np.float32)
+        )
         self.names: npt.NDArray[Any] | None = None if names is None else np.array(names, object)
         count = len(examples) if indices is None else len(indices)
         for name, values in (("labels", self.labels), ("weights", self.weights), ("names", self.names)):
             if values is not None and values.shape != (count,):
+                received = f"{len(values)} {name}" if values.ndim == 1 else f"{name} of shape {values.shape}"
                 raise ValueError(
-                    f"`images` and `{name}` must have the same length. "
-                    f"Received: {count} images and {len(values)} {name}."
+                    f"`images` and `{name}` must have the same length. Received: {count} images and {received}."
                 )
         if not count:
             raise ValueError("`images` must not be empty. Received: none.")

@@ -5,16 +5,18 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+from kzoo.arguments import names
 from kzoo.bounded import read_bytes
 
 _MOST_BYTES = 1 << 26
+
 # Control characters, separators of lines and paragraphs, halves of characters: readers would see other lines.
 _REFUSED = {"Cc", "Zl", "Zp", "Cs"}
 
 
 def check_class_names(class_names: Sequence[str], classes: int) -> None:
     """Raises `ValueError` unless there are as many different names as classes, each of which is a line."""
-    if len(class_names) != classes or len(set(class_names)) != classes:
+    if len(names(class_names, "class_names", classes)) != classes or len(set(class_names)) != classes:
         raise ValueError(f"`class_names` must be {classes} different names. Received: class_names={class_names}.")
     if bad := [name for name in class_names if not _is_line(name)]:
         raise ValueError(

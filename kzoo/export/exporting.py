@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from kzoo.arguments import integer
+from kzoo.arguments import boolean, instance, integer, path, text
 from kzoo.choices import check_choice
 from kzoo.data.images import Decoding
 from kzoo.durable import private_folder, put_in_place, told
@@ -107,10 +107,13 @@ def export_model(
         >>> kzoo.export_model(model, "served", name="digits", class_names=list("0123456789")).directory
         PosixPath('served/digits/1')
     """
-    name = model.name if name is None else name
+    instance(model, "model", keras.Model, "a keras.Model, such as `kzoo.create_model` returns")
+    name = model.name if name is None else text(name, "name")
+    out, fold = path(out, "out"), boolean(fold, "fold")
+    card = _checked_card(card)
     version = integer(version, "version", least=1)
     _check(model, format, name)
-    class_names = [str(index) for index in range(model.output_shape[-1])] if class_names is None else list(class_names)
+    class_names = [str(index) for index in range(model.output_shape[-1])] if class_names is None else class_names
     check_class_names(class_names, model.output_shape[-1])
     decoding = _decoding_to(model.input_shape[1:], decoding)
     images = _digits(decoding) if images is None else np.asarray(images)
@@ -122,7 +125,7 @@ def export_model(
     source = handover.in_float32(model)
     expected = {batch: handover.answers_of(source, images[:batch], from_logits) for batch in BATCHES}
     source = _folded(source) if fold else source
-    about = {**_card(source, name, version, format, decoding), "classes": class_names, **(card or {})}
+    about = {**_card(source, name, version, format, decoding), "classes": class_names, **card}
     root = target.parents[1]  # outside the tree that a server watches, on the same disk
     root.mkdir(parents=True, exist_ok=True)
     with private_folder(root) as folder, told(target, folder):
@@ -239,12 +242,21 @@ def _card(model: keras.Model, name: str, version: int, format_name: str, decodin
 def _decoding_to(shape: Sequence[int], decoding: Decoding | None) -> Decoding:
     height, width, channels = shape
     decoding = Decoding((height, width), channels=channels) if decoding is None else decoding
+    instance(decoding, "decoding", Decoding, "a kzoo.Decoding")
     if (decoding.image_size, decoding.channels) != ((height, width), channels):
         raise ValueError(
             f"`decoding` must give what the model takes, {height}x{width} pixels of {channels} channels. "
             f"Received: {decoding}."
         )
     return decoding
+
+
+def _checked_card(card: Any) -> dict[str, Any]:
+    try:
+        json.dumps(given := dict(card or {}))
+    except (TypeError, ValueError):
+        raise ValueError(f"`card` must be what JSON can say, by its names. Received: card={card!r}.") from None
+    return given
 
 
 def _digits(decoding: Decoding) -> npt.NDArray[np.uint8]:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kzoo.acceleration.names import inbound_nodes
+from kzoo.arguments import instance
 from kzoo.export.fuse import fuse_relu, readers_of
 from kzoo.layers import BatchNorm, Conv2D, ScaleShift
 from kzoo.models import Model
@@ -51,6 +52,7 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     Reference:
         - [Jacob et al., 2018](https://arxiv.org/abs/1712.05877), section 3.2
     """
+    instance(model, "model", keras.Model, "a keras.Model, such as `kzoo.create_model` returns")
     _check(model)
     if isinstance(model, keras.Sequential):
         model = Model(model.inputs[0], model.outputs[0], name=model.name)

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from kzoo.arguments import path
 from kzoo.errors import ExportError
 from kzoo.evaluation import as_logits, log_softmax
 from kzoo.recursion import deep_recursion
@@ -85,7 +86,7 @@ def interpreter(python: str | os.PathLike[str] | None) -> str:
         ImportError: If none is named and this one has no TensorFlow.
     """
     if python is not None:
-        if not Path(python).is_file():
+        if not path(python, "python").is_file():
             raise FileNotFoundError(f"`python` must be the path of a Python interpreter. Received: python={python}.")
         return os.fspath(python)
     if importlib.util.find_spec("tensorflow") is None:

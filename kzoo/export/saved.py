@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
+from kzoo.arguments import instance
+from kzoo.arguments import path as checked_path
 from kzoo.data import Dataset
 from kzoo.export.exporting import BATCHES, Exported, export_model
 from kzoo.models import create_model
@@ -45,7 +47,9 @@ def export_saved(
             or registered weights with images of another size.
         FileNotFoundError: If there is no such run, file or registered name.
     """
-    path, weights = Path(source), os.fspath(source)
+    path = checked_path(source, "source")
+    weights = os.fspath(source)
+    instance(dataset, "dataset", (Dataset, NoneType), "a kzoo.Dataset, such as `kzoo.load_dataset` returns")
     if not path.exists():
         if weights not in list_weights():
             raise FileNotFoundError(

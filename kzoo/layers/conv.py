@@ -6,7 +6,7 @@ import keras
 
 from kzoo import ops
 from kzoo.acceleration.quick import QuickLayer
-from kzoo.arguments import integer
+from kzoo.arguments import boolean, integer
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -62,7 +62,7 @@ class Conv2D(QuickLayer):
         self.filters = filters
         self.kernel_size = kernel_size
         self.stride = stride
-        self.use_bias = use_bias
+        self.use_bias = boolean(use_bias, "use_bias")
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:

@@ -6,7 +6,7 @@ import keras
 
 from kzoo import ops
 from kzoo.acceleration.quick import QuickLayer
-from kzoo.arguments import integer
+from kzoo.arguments import integer, number
 from kzoo.streams import key_words
 
 
@@ -38,6 +38,7 @@ class Dropout(QuickLayer):
 
     def __init__(self, rate: float, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        rate = number(rate, "rate")
         if not 0 <= rate < 1:
             raise ValueError(f"`rate` must be at least 0 and below 1. Received: rate={rate}.")
         self.rate = rate

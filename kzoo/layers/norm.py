@@ -6,6 +6,7 @@ import keras
 
 from kzoo import ops
 from kzoo.acceleration.quick import QuickLayer
+from kzoo.arguments import number
 from kzoo.layers.conv import are_images, channels_of
 
 
@@ -40,6 +41,7 @@ class BatchNorm(QuickLayer):
 
     def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        momentum, epsilon = number(momentum, "momentum"), number(epsilon, "epsilon")
         if not 0 <= momentum <= 1:
             raise ValueError(f"`momentum` must be between 0 and 1. Received: momentum={momentum}.")
         if epsilon <= 0:

@@ -7,6 +7,7 @@ import keras
 
 from kzoo import ops
 from kzoo.acceleration.quick import QuickLayer
+from kzoo.arguments import number
 from kzoo.layers.conv import are_images, channels_of
 
 # Of the 50,000 training images of CIFAR-10, for networks that have not seen their own data yet.
@@ -42,9 +43,9 @@ class PixelNormalization(QuickLayer):
 
     def __init__(self, mean: Sequence[float] = CIFAR10_MEAN, std: Sequence[float] = CIFAR10_STD, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
+        _check_statistics(mean, std)
         self.mean = tuple(map(float, mean))
         self.std = tuple(map(float, std))
-        _check_statistics(self.mean, self.std)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         shape = (channels_of(input_shape),)
@@ -92,8 +93,12 @@ class PixelNormalization(QuickLayer):
 
 
 def _check_statistics(mean: Sequence[float], std: Sequence[float]) -> None:
-    if len(mean) != len(std) or not all(deviation > 0 for deviation in std):
+    try:
+        means, deviations = ([number(value, "mean") for value in values] for values in (mean, std))
+    except (TypeError, ValueError):
+        means, deviations = [], []
+    if not means or len(means) != len(deviations) or min(deviations) <= 0:
         raise ValueError(
-            "`mean` and `std` must be equally long, and every deviation above 0. "
-            f"Received: mean={tuple(mean)}, std={tuple(std)}."
+            "`mean` and `std` must be numbers, one a channel, equally many, and every deviation above 0. "
+            f"Received: mean={mean!r}, std={std!r}."
         )

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from kzoo.acceleration.names import maker
+from kzoo.arguments import instance
 from kzoo.layers import Conv2D
 from kzoo.models.registry import create_model
 
@@ -74,6 +75,7 @@ def describe(model: str | keras.Model) -> Description:
     """
     if isinstance(model, str):
         model = create_model(model)
+    instance(model, "model", keras.Model, "the name of a model, or a keras.Model")
     seen: dict[str, tuple[int, int]] = {}  # layer -> (receptive field, pixels of the input a step of its output spans)
     layers = []
     for layer in model.layers:

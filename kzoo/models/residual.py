@@ -6,7 +6,7 @@ from typing import Any, Literal, Unpack
 
 import keras
 
-from kzoo.arguments import integer
+from kzoo.arguments import boolean, integer, text
 from kzoo.blocks import convolution, norm, relu, residual_stage
 from kzoo.choices import Normalization, Order, Shortcut
 from kzoo.initializers import HeNormal
@@ -17,6 +17,7 @@ from kzoo.streams import check_seed
 from kzoo.weights import fetch, load_weights, registered
 
 SMALLEST_INPUT = 8
+MOST_DEPTH = 10_000  # more is a slip of the finger: the deepest of the papers has 1,202
 STAGE_FILTERS = (16, 32, 64)
 
 
@@ -60,7 +61,7 @@ def resnet(depth: int, **arguments: Unpack[Arguments]) -> keras.Model:
         - [He et al., 2016](https://arxiv.org/abs/1603.05027), section 4
     """
     check_arguments(arguments)
-    depth = integer(depth, "depth")
+    depth = _checked_depth(depth)
     blocks, rest = divmod(depth - 2, 6)
     if rest or blocks < 1:
         raise ValueError(f"`depth` must be 6n + 2. Received: depth={depth}.")
@@ -87,13 +88,20 @@ def wide_resnet(depth: int, width: int, **arguments: Unpack[Arguments]) -> keras
         - [Zagoruyko & Komodakis, 2016](https://arxiv.org/abs/1605.07146), table 1
     """
     check_arguments(arguments)
-    depth, width = integer(depth, "depth"), integer(width, "width", least=1)
+    depth, width = _checked_depth(depth), integer(width, "width", least=1)
     blocks, rest = divmod(depth - 4, 6)
     if rest or blocks < 1:
         raise ValueError(f"`depth` must be 6n + 4. Received: depth={depth}.")
     arguments.setdefault("name", f"wide_resnet{depth}_{width}")
     arguments.setdefault("order", "preact")
     return _build(blocks, tuple(width * filters for filters in STAGE_FILTERS), **arguments)
+
+
+def _checked_depth(value: int) -> int:
+    depth = integer(value, "depth")
+    if depth > MOST_DEPTH:
+        raise ValueError(f"`depth` must be at most {MOST_DEPTH:,}. Received: depth={depth}.")
+    return depth
 
 
 def _build(
@@ -117,11 +125,15 @@ def _build(
     shape = _checked_shape(input_shape)
     if pooling not in (None, "avg", "max"):
         raise ValueError(f"`pooling` must be None, 'avg' or 'max'. Received: pooling={pooling!r}.")
+    include_top = boolean(include_top, "include_top")
+    include_preprocessing = boolean(include_preprocessing, "include_preprocessing")
+    _check_activation(classifier_activation)
+    text(name, "name")
     classes = integer(classes, "classes", least=1) if include_top else 0
     seed = check_seed(seed)
     form = {
         "order": order,
-        "shortcut": shortcut or ("projection" if order == "preact" else "pad"),
+        "shortcut": shortcut if shortcut is not None else ("projection" if order == "preact" else "pad"),
         "normalization": normalization,
         "dropout": dropout,
         "seed": seed,
@@ -162,6 +174,16 @@ def _optional(blocks: int, include_top: bool, include_preprocessing: bool) -> li
     groups = ["layers/dropout", *(f"layers/dropout_{i}" for i in range(1, 3 * blocks))]
     groups += [] if include_top else ["layers/dense"]
     return groups + ([] if include_preprocessing else ["layers/pixel_normalization"])
+
+
+def _check_activation(activation: Any) -> None:
+    try:
+        keras.activations.get(activation)
+    except (TypeError, ValueError):
+        raise ValueError(
+            "`classifier_activation` must be None or what `keras.activations.get` takes, such as 'softmax'. "
+            f"Received: classifier_activation={activation!r}."
+        ) from None
 
 
 def _checked_shape(input_shape: Any) -> tuple[int | None, int | None, int]:

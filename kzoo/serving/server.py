@@ -9,9 +9,10 @@ import sys
 import uuid
 import warnings
 from collections.abc import Mapping
+from types import NoneType
 from typing import Any
 
-from kzoo.arguments import integer
+from kzoo.arguments import instance, integer, path, text
 from kzoo.export.signatures import OUTPUTS
 from kzoo.serving.guard import Guard
 from kzoo.serving.limits import Limits
@@ -48,6 +49,8 @@ def serve(
         OSError: If the address is none of this machine's, or the port is taken.
         ValueError: If the port is none.
     """
+    directory, host = path(directory, "directory"), text(host, "host")
+    instance(limits, "limits", (Limits, NoneType), "kzoo.serving.limits.Limits, or None")
     port = integer(port, "port")
     if not 1 <= port <= 65_535:
         raise ValueError(f"`port` must be between 1 and 65535. Received: port={port}.")
@@ -62,8 +65,9 @@ def serve(
 
 def _check_free(host: str, port: int) -> None:
     try:
+        host.encode("idna")  # or a socket is left open
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise OSError(
             f"`host` and `port` must be free to listen at. Received: host={host!r}, port={port}: {error}."
         ) from error

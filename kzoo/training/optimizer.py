@@ -7,6 +7,7 @@ import keras
 
 from kzoo import ops
 from kzoo.acceleration.optimizer import AcceleratedOptimizer
+from kzoo.arguments import boolean, number
 from kzoo.training.recipes import DecayOn, Recipe
 from kzoo.training.schedule import is_constant, schedule_for
 
@@ -48,14 +49,23 @@ class SGD(AcceleratedOptimizer):
         name: str = "sgd",
         **kwargs: Any,
     ) -> None:
-        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        momentum, decay = number(momentum, "momentum"), number(weight_decay or 0.0, "weight_decay")
+        nesterov = boolean(nesterov, "nesterov")
+        is_schedule = isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule | dict)
+        if not is_schedule and not callable(learning_rate):
+            learning_rate = number(learning_rate, "learning_rate")
+            if learning_rate < 0:
+                raise ValueError(f"`learning_rate` must be at least 0. Received: learning_rate={learning_rate}.")
+        if decay < 0:
+            raise ValueError(f"`weight_decay` must be at least 0. Received: weight_decay={weight_decay}.")
         if not 0 <= momentum < 1:
             raise ValueError(f"`momentum` must be at least 0 and below 1. Received: momentum={momentum}.")
         if decay_on not in ("kernels", "all"):
             raise ValueError(f"`decay_on` must be 'kernels' or 'all'. Received: decay_on={decay_on!r}.")
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.momentum = momentum
         self.nesterov = nesterov
-        self.coupled_decay = weight_decay or 0.0  # Keras has a decoupled one for what `weight_decay` says
+        self.coupled_decay = decay  # Keras has a decoupled one for what `weight_decay` says
         self.decay_on = decay_on
 
     def build(self, variables: list[Any]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kzoo.arguments import instance
 from kzoo.data import Dataset
 from kzoo.data.published import IMAGENET_MEAN, IMAGENET_STD
 from kzoo.training.recipes import Recipe
@@ -21,6 +22,9 @@ def set_pixel_statistics(model: keras.Model, dataset: Dataset, recipe: Recipe) -
         dataset: The `Dataset` whose training split is measured.
         recipe: The `Recipe`, of which `pixel_statistics` decides.
     """
+    instance(model, "model", keras.Model, "a keras.Model, such as `kzoo.create_model` returns")
+    instance(dataset, "dataset", Dataset, "a kzoo.Dataset, such as `kzoo.load_dataset` returns")
+    instance(recipe, "recipe", Recipe, "a kzoo.Recipe")
     mean, std = dataset.pixel_mean, dataset.pixel_std
     if recipe.pixel_statistics == "imagenet":
         mean, std = IMAGENET_MEAN, IMAGENET_STD

@@ -2,12 +2,13 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kzoo import arguments
 from kzoo.evaluation import log_probabilities
 from kzoo.training.run import Run
 
@@ -44,9 +45,11 @@ def predict_files(
         ValueError: If a file is not a readable image, the model predicts NaN for it, `top` is below 1, or the run does
             not name as many classes as its model has.
     """
-    if top < 1:
-        raise ValueError(f"`top` must be at least 1. Received: top={top}.")
-    files = [files] if isinstance(files, str | os.PathLike) else list(files)
+    top = arguments.integer(top, "top", least=1)
+    arguments.instance(run, "run", Run, "a kzoo.Run, such as `kzoo.Run(directory)`")
+    if not isinstance(files, Iterable | os.PathLike):
+        raise ValueError(f"`files` must be paths of image files, or one. Received: files={files!r}.")
+    files = [arguments.path(file, "files") for file in ([files] if isinstance(files, str | os.PathLike) else files)]
     if folders := [os.fspath(file) for file in files if Path(file).is_dir()]:
         raise ValueError(f"`files` must be image files. Received: {folders[0]!r}, a folder.")
     if not files:

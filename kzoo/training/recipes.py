@@ -1,12 +1,10 @@
 """Recipes: everything that decides a training besides the model, the data and the seed."""
 
 import dataclasses
-import math
-import numbers
 from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
-from kzoo.arguments import integer
+from kzoo.arguments import boolean, integer, number
 from kzoo.choices import PadMode, Precision, check_choice, hint
 
 Schedule = Literal["linear", "cosine", "step", "constant"]
@@ -107,6 +105,7 @@ class Recipe:
             ("milestones", list(self.milestones) == sorted(self.milestones), "in ascending order"),
             ("milestones", all(0 < milestone < 1 for milestone in self.milestones), "fractions between 0 and 1"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "at least 0 and below 1"),
+            ("gamma", self.gamma >= 0, "at least 0"),
             ("crop_padding", self.crop_padding >= 0, "at least 0"),
             ("patience", self.patience is None or self.patience >= 1, "at least 1, or None"),
             ("min_delta", self.min_delta >= 0, "at least 0"),
@@ -124,21 +123,17 @@ def _as_integer_or_none(field: str, value: Any) -> int | None:
 
 
 def _as_number(field: str, value: Any) -> float:
-    if not isinstance(value, numbers.Real) or isinstance(value, bool) or not math.isfinite(value):
-        raise ValueError(f"`{field}` must be a finite number. Received: {field}={value!r}.")
-    return float(value)
+    return number(value, field)
 
 
 def _as_numbers(field: str, values: Any) -> tuple[float, ...]:
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise ValueError(f"`{field}` must be a tuple of numbers. Received: {field}={values!r}.")
-    return tuple(_as_number(field, value) for value in values)
+    return tuple(number(value, field) for value in values)
 
 
 def _as_boolean(field: str, value: Any) -> bool:
-    if not isinstance(value, bool) and type(value).__name__ != "bool":  # NumPy's, which is not imported here
-        raise ValueError(f"`{field}` must be True or False. Received: {field}={value!r}.")
-    return bool(value)
+    return boolean(value, field)
 
 
 # A field's type -> what turns NumPy's scalars into Python's, and refuses the rest.

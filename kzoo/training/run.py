@@ -12,6 +12,7 @@ import keras
 
 from kzoo import environment
 from kzoo.acceleration.registry import acceleration_report
+from kzoo.arguments import path
 from kzoo.bounded import read_bytes
 from kzoo.data import Dataset, Decoding, load_dataset
 from kzoo.durable import written_file
@@ -72,7 +73,7 @@ class Run:
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
-        self.directory = Path(directory)
+        self.directory = path(directory, "directory")
         if not (self.directory / "config.json").is_file():
             raise FileNotFoundError(f"Expected a run directory, with a config.json. Received: {self.directory}.")
 

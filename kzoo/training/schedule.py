@@ -1,13 +1,15 @@
 """Learning rates, a value a step."""
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
 from kzoo import ops
+from kzoo.arguments import integer, number
+from kzoo.choices import check_choice
 from kzoo.training.recipes import Recipe, Schedule
 
 MOST_STEPS = 20_000_000  # the rates take 160 MB
@@ -48,17 +50,28 @@ class StepSchedule(keras.optimizers.schedules.LearningRateSchedule):
         gamma: float = 0.1,
     ) -> None:
         super().__init__()
+        total_steps, warmup_steps = integer(total_steps, "total_steps"), integer(warmup_steps, "warmup_steps", least=0)
+        check_choice("schedule", schedule, get_args(Schedule))
         if not 1 <= total_steps <= MOST_STEPS:
             raise ValueError(
                 f"`total_steps`, epochs times steps an epoch, must be 1 to {MOST_STEPS:,}. "
                 f"Received: total_steps={total_steps:,}."
             )
+        learning_rate, gamma = number(learning_rate, "learning_rate"), number(gamma, "gamma")
+        warmup_start = number(warmup_start, "warmup_start")
+        for name, value, valid, expected in (
+            ("learning_rate", learning_rate, learning_rate > 0, "above 0"),
+            ("warmup_start", warmup_start, 0 <= warmup_start <= 1, "between 0 and 1"),
+            ("gamma", gamma, gamma >= 0, "at least 0"),
+        ):
+            if not valid:
+                raise ValueError(f"`{name}` must be {expected}. Received: {name}={value}.")
         self.learning_rate = learning_rate
         self.total_steps = total_steps
         self.schedule = schedule
         self.warmup_steps = warmup_steps
         self.warmup_start = warmup_start
-        self.milestones = tuple(milestones)
+        self.milestones = _as_steps(milestones)
         self.gamma = gamma
         self.rates: npt.NDArray[np.float64] = np.concatenate([self._climbing(), self._following()])
         self._kept: dict[Any, Any] = {}
@@ -98,6 +111,16 @@ class StepSchedule(keras.optimizers.schedules.LearningRateSchedule):
             "milestones": self.milestones,
             "gamma": self.gamma,
         }
+
+
+def _as_steps(milestones: Any) -> tuple[int, ...]:
+    try:
+        steps = tuple(integer(step, "milestones", least=0) for step in milestones)
+    except (TypeError, ValueError):
+        steps = (1, 0)
+    if list(steps) != sorted(steps):
+        raise ValueError(f"`milestones` must be steps in ascending order. Received: milestones={milestones!r}.")
+    return steps
 
 
 def schedule_for(recipe: Recipe, steps_per_epoch: int) -> StepSchedule:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 
+from kzoo import arguments
 from kzoo.download import DownloadError, download, matches, sha256_of
 from kzoo.durable import private_folder, put_in_place, written_file
 from kzoo.weights.checkpoint import require_torch
@@ -35,6 +36,7 @@ def cached_weights(entry: WeightsEntry) -> Path | None:
     Raises:
         ValueError: If its content has changed.
     """
+    arguments.instance(entry, "entry", WeightsEntry, "what `kzoo.weights_info` returns")
     if entry.url is None:
         return _verified(_PRETRAINED / entry.file, entry.sha256)
     try:
@@ -98,7 +100,7 @@ def add_weights(path: str | os.PathLike[str]) -> str:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no file of registered weights, or a damaged one.
     """
-    if not Path(path).is_file():
+    if not arguments.path(path, "path").is_file():
         raise FileNotFoundError(f"Expected a file of registered weights. Received: {path}, which does not exist.")
     received = sha256_of(path)
     entries = [entry for entry in map(weights_info, list_weights()) if entry.url is not None]

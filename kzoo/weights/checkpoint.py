@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kzoo import arguments
 from kzoo.bounded import read_bytes
 
 _OLDEST_TORCH = (2, 10)  # of older ones, `weights_only` can be tricked
@@ -54,7 +55,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         ValueError: If it is no checkpoint, damaged, or holds anything but plain data and tensors. Nothing is run.
     """
     torch = require_torch()
-    if not Path(path).is_file():
+    if not arguments.path(path, "path").is_file():
         raise FileNotFoundError(f"Expected a PyTorch checkpoint. Received: {path}, which does not exist.")
     content = read_bytes(Path(path), _MOST_BYTES)
     _check_archive(content, path)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kzoo.arguments import integer
+from kzoo import arguments
 from kzoo.evaluation import are_logits, as_logits, log_softmax
 from kzoo.weights.registry import weights_info
 
@@ -39,12 +39,12 @@ def decode_predictions(
         >>> kzoo.decode_predictions(model.predict(images), top=1, class_names="akamaster_resnet20")
         [[('cat', 0.97...)]]
     """
-    predictions = np.asarray(predictions, np.float64)
+    predictions = arguments.numeric(predictions, "predictions").astype(np.float64)
     if predictions.ndim != 2 or predictions.shape[1] == 0 or not np.isfinite(predictions).all():
         raise ValueError(
             f"`predictions` must be finite, of shape (images, classes). Received: shape={predictions.shape}."
         )
-    top = integer(top, "top", least=1)
+    top = arguments.integer(top, "top", least=1)
     names = _names(predictions.shape[1], class_names)
     log_p = log_softmax(as_logits(predictions, are_logits(predictions, from_logits)))
     best = np.argsort(-log_p, axis=1, kind="stable")[:, :top]
@@ -57,7 +57,4 @@ def _names(classes: int, given: Sequence[str] | str | None) -> tuple[str, ...]:
             f"`class_names` must be the names of the {classes} classes, or the name of the registered weights that the "
             "model has, such as 'akamaster_resnet20'. Received: class_names=None."
         )
-    names = weights_info(given).class_names if isinstance(given, str) else tuple(given)
-    if len(names) != classes:
-        raise ValueError(f"`class_names` must be {classes}, one a class. Received: {len(names)}.")
-    return names
+    return arguments.names(weights_info(given).class_names if isinstance(given, str) else given, "class_names", classes)

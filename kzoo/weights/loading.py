@@ -12,6 +12,7 @@ import h5py
 import keras
 import numpy as np
 
+from kzoo import arguments
 from kzoo.durable import private_folder, remove_left, written_file
 from kzoo.weights.hdf5 import Structure, Tensors, read_file, structure_of, write_file
 
@@ -36,6 +37,13 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str], *, optional: 
         ValueError: If it is no weights file, is damaged, not of this architecture, or holds a variance below 0 or a
             deviation of the input of 0 or less. The message names the tensor.
     """
+    check_model(model)
+    if (
+        isinstance(optional, str)
+        or not isinstance(optional, Collection)
+        or not all(isinstance(group, str) for group in optional)
+    ):
+        raise ValueError(f"`optional` must be the paths of groups, strings. Received: optional={optional!r}.")
     path = _checked_path(path)
     with _snapshot(model) as copy:
         content = _content(path, 4 * copy.stat().st_size + _SPARE_BYTES)  # with an optimizer's state
@@ -63,6 +71,7 @@ def save_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
     Raises:
         ValueError: If the path ends otherwise, or the model is not built.
     """
+    check_model(model)
     path = named_as_weights(path)
     with _snapshot(model) as copy:
         structure = structure_of(copy)
@@ -99,15 +108,20 @@ def replace_file(path: Path, groups: Mapping[str, str], tensors: Tensors) -> Non
 
 def _checked_path(path: str | os.PathLike[str]) -> Path:
     """Returns the path of a weights file, if it is there and named like one."""
-    path = Path(path)
+    path = arguments.path(path, "path")
     if not path.is_file():
         raise FileNotFoundError(f"Expected a weights file. Received: {path}, which does not exist.")
     return named_as_weights(path)
 
 
+def check_model(model: keras.Model) -> None:
+    """Raises a `ValueError` unless an argument is a model."""
+    arguments.instance(model, "model", keras.Model, "a keras.Model, such as `kzoo.create_model` returns")
+
+
 def named_as_weights(path: str | os.PathLike[str]) -> Path:
     """Returns the path of a weights file; raises a `ValueError` if it is not named like one."""
-    path = Path(path)
+    path = arguments.path(path, "path")
     if not path.name.endswith(".weights.h5"):
         raise ValueError(f"Expected a file named *.weights.h5. Received: {path}.")
     return path

@@ -3,9 +3,9 @@
 import dataclasses
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from kzoo import arguments
 from kzoo.choices import hint
 from kzoo.data.published import CIFAR10_CLASSES
 
@@ -135,7 +135,7 @@ def weights_info(name: str) -> WeightsEntry:
         >>> kzoo.weights_info("akamaster_resnet20").published_top1
         0.9173
     """
-    if name not in _REGISTRY:
+    if not isinstance(name, str) or name not in _REGISTRY:
         raise ValueError(
             f"`weights` must be one of {', '.join(_REGISTRY)}, or the path of a .weights.h5 file. "
             f"Received: weights={name!r}.{hint(name, _REGISTRY)}"
@@ -149,6 +149,7 @@ def registered(weights: str | os.PathLike[str]) -> WeightsEntry | None:
     Raises:
         ValueError: If it is a name that is not registered.
     """
-    name, path = os.fspath(weights), Path(weights)
+    path = arguments.path(weights, "weights")
+    name = os.fspath(weights)
     is_file = path.name != name or name.endswith(".h5") or path.exists()
     return None if is_file and name not in _REGISTRY else weights_info(name)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from kzoo.download import matches, sha256_of
 from kzoo.weights.checkpoint import read_checkpoint
 from kzoo.weights.layouts import Layout, layout_named
-from kzoo.weights.loading import named_as_weights, replace_file, structure_of_model
+from kzoo.weights.loading import check_model, named_as_weights, replace_file, structure_of_model
 
 _PUBLISHED = re.compile(r"(?:cifar\d+_)?resnet\d+-([0-9a-f]{8})\.(?:th|pth?)")
 _CONV1 = re.compile(r"(stage\d_block\d+)_conv1")
@@ -77,6 +77,7 @@ def convert_torch_checkpoint(
 def converted(model: keras.Model, path: str | os.PathLike[str], layout: str) -> dict[str, npt.NDArray[Any]]:
     """Returns a checkpoint's tensors by the paths of the model's variables, in Keras's order of axes."""
     names = layout_named(layout)
+    check_model(model)
     _check_form(model)
     state = read_checkpoint(path)
     try:
