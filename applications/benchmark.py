@@ -128,9 +128,13 @@ def main() -> None:
         arguments.depths, arguments.batch_sizes, arguments.rounds, arguments.images = [20], [128], 3, 256
     result = json.loads(arguments.draw.read_text()) if arguments.draw else run(arguments)
     arguments.out.mkdir(parents=True, exist_ok=True)
+    aside = arguments.out / ".benchmark.json"  # so that earlier results stay until the new ones are whole
     if not arguments.draw:
-        (arguments.out / "benchmark.json").write_text(json.dumps(result, indent=2))
-    chart(result).savefig(arguments.out / "benchmark.png", dpi=120)
+        aside.write_text(json.dumps(result, indent=2))
+        aside.replace(arguments.out / "benchmark.json")
+    aside = arguments.out / ".benchmark.png"
+    chart(result).savefig(aside, dpi=120)
+    aside.replace(arguments.out / "benchmark.png")
 
 
 if __name__ == "__main__":

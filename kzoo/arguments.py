@@ -119,7 +119,7 @@ def image_size(value: ImageSize | None) -> tuple[int, int] | None:
             raise ValueError
     except (TypeError, ValueError):
         raise ValueError(
-            "`image_size` must be (height, width) in pixels, or an integer for a square, at most 89,478,485 pixels. "
+            "`image_size` must be (height, width), at most 89,478,485 pixels, or an integer for a square. "
             f"Received: image_size={value!r}."
         ) from None
     if height * width > _MOST_PIXELS:

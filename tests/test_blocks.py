@@ -112,7 +112,7 @@ def test_block_puts_dropout_before_the_second_convolution(order):
         ({"order": "v3"}, "`order` must be one of .* Received: order='v3'."),
         ({"shortcut": "B"}, "`shortcut` must be one of .* Received: shortcut='B'."),
         ({"normalization": "layer"}, "`normalization` must be one of .* Received: normalization='layer'."),
-        ({"dropout": 1.0}, "`rate` must be"),
+        ({"dropout": 1.0}, "`dropout` must be"),
     ],
 )
 def test_block_says_what_was_expected(form, message):

@@ -206,7 +206,7 @@ def test_labels_of_any_integers_are_taken(form):
         ([[0], [0, 1]], "`labels` must be an array. Received: "),
         (np.zeros((7, 1, 1), int), r"shape=\(7, 1, 1\)"),
         ([0] * 6, "equally many, at least one. Received: 7 images and 6 labels"),
-        ([3] * 7, "The model has 3 classes. Received: labels from 3 to 3"),
+        ([3] * 7, "`labels` must be 0 to 2, the classes of the model. Received: labels from 3 to 3"),
     ],
 )
 def test_labels_that_are_none_are_told(labels, message):

@@ -2,10 +2,9 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from kzoo.arguments import names
 from kzoo.bounded import read_bytes
 
 _MOST_BYTES = 1 << 26
@@ -14,14 +13,20 @@ _MOST_BYTES = 1 << 26
 _REFUSED = {"Cc", "Zl", "Zp", "Cs"}
 
 
-def check_class_names(class_names: Sequence[str], classes: int) -> None:
-    """Raises `ValueError` unless there are as many different names as classes, each of which is a line."""
-    if len(names(class_names, "class_names", classes)) != classes or len(set(class_names)) != classes:
+def checked_class_names(class_names: Iterable[str], classes: int) -> list[str]:
+    """Returns the names as a list.
+
+    Raises:
+        ValueError: Unless there are as many different names as classes, each of which is a line.
+    """
+    given = list(class_names) if isinstance(class_names, Iterable) and not isinstance(class_names, str) else []
+    if len(given) != classes or len(set(map(repr, given))) != classes:
         raise ValueError(f"`class_names` must be {classes} different names. Received: class_names={class_names}.")
-    if bad := [name for name in class_names if not _is_line(name)]:
+    if bad := [name for name in given if not _is_line(name)]:
         raise ValueError(
             f"`class_names` must be one line each, not empty, without control characters. Received: {bad}."
         )
+    return given
 
 
 def check_name(name: str) -> None:
@@ -31,7 +36,7 @@ def check_name(name: str) -> None:
 
 
 def write_class_names(path: Path, class_names: Sequence[str]) -> None:
-    """Writes names that `check_class_names` allows, in UTF-8."""
+    """Writes names that `checked_class_names` returns, in UTF-8."""
     path.write_bytes("".join(f"{name}\n" for name in class_names).encode())
 
 

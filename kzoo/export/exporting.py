@@ -13,14 +13,14 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from kzoo.arguments import boolean, instance, integer, path, text
+from kzoo.arguments import boolean, instance, integer, path
 from kzoo.choices import check_choice
 from kzoo.data.images import Decoding
 from kzoo.durable import private_folder, put_in_place, told
 from kzoo.errors import ExportError
 from kzoo.evaluation import gives_logits, log_softmax
 from kzoo.export import handover
-from kzoo.export.class_names import check_class_names, check_name, write_class_names
+from kzoo.export.class_names import check_name, checked_class_names, write_class_names
 from kzoo.export.signatures import CARD, CLASSES, FORMATS, INPUTS, OUTPUTS, VERIFICATION
 
 TOLERANCE = 1e-4
@@ -108,13 +108,13 @@ def export_model(
         PosixPath('served/digits/1')
     """
     instance(model, "model", keras.Model, "a keras.Model, such as `kzoo.create_model` returns")
-    name = model.name if name is None else text(name, "name")
+    name = model.name if name is None else name
     out, fold = path(out, "out"), boolean(fold, "fold")
     card = _checked_card(card)
     version = integer(version, "version", least=1)
     _check(model, format, name)
-    class_names = [str(index) for index in range(model.output_shape[-1])] if class_names is None else class_names
-    check_class_names(class_names, model.output_shape[-1])
+    classes = model.output_shape[-1]
+    class_names = checked_class_names(map(str, range(classes)) if class_names is None else class_names, classes)
     decoding = _decoding_to(model.input_shape[1:], decoding)
     images = _digits(decoding) if images is None else np.asarray(images)
     _check_images(images, model.input_shape[1:])

@@ -46,7 +46,8 @@ def predict_files(
             not name as many classes as its model has.
     """
     top = arguments.integer(top, "top", least=1)
-    arguments.instance(run, "run", Run, "a kzoo.Run, such as `kzoo.Run(directory)`")
+    if not hasattr(run, "load_model"):
+        raise ValueError(f"`run` must be a kzoo.Run, such as `kzoo.Run(directory)`. Received: run={run!r}.")
     if not isinstance(files, Iterable | os.PathLike):
         raise ValueError(f"`files` must be paths of image files, or one. Received: files={files!r}.")
     files = [arguments.path(file, "files") for file in ([files] if isinstance(files, str | os.PathLike) else files)]

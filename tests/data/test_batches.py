@@ -114,7 +114,7 @@ def test_start_at_rejects_what_does_not_exist(batches, epoch, batch, message):
 
 @pytest.mark.parametrize(
     ("classes", "batch_size", "message"),
-    [(2, 0, "`batch_size` must be 1 or larger"), (1, 4, "`classes` must exceed the largest label, 1. Received: 1")],
+    [(2, 0, "`batch_size` must be at least 1"), (1, 4, "`classes` must exceed the largest label, 1. Received: 1")],
 )
 def test_batches_reject_wrong_arguments(numbered, classes, batch_size, message):
     with pytest.raises(ValueError, match=message):
