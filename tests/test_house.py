@@ -16,16 +16,18 @@ EVERYTHING = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or
 # Module -> the other modules of kzoo that it may import.
 MAY_IMPORT = {
     "__init__": EVERYTHING,
-    # Checks of what callers pass: whoever has a public function may use them.
     # Below `ops`, which takes what has no public name from it.
     "acceleration": {"environment", "startup"},
+    # Arrays from files of strangers: whoever reads some may use it.
+    "archives": set(),
+    # Checks of what callers pass: whoever has a public function may use them.
     "arguments": set(),
     # Sizes of files from anywhere: whoever reads one may use it.
     "bounded": set(),
     "blocks": {"arguments", "choices", "layers", "initializers"},
     "choices": set(),
     "cli": EVERYTHING,
-    "data": {"arguments", "bounded", "choices", "download", "durable", "streams"},
+    "data": {"archives", "arguments", "bounded", "choices", "download", "durable", "streams"},
     "doctor": {"__init__", "acceleration", "environment"},
     "download": {"durable"},
     # Files that are whole or not there: whoever writes may use it.
@@ -71,6 +73,7 @@ MAY_IMPORT = {
     },
     "ops": {"acceleration", "choices", "environment"},
     "parity": {
+        "archives",
         "bounded",
         "choices",
         "data",
@@ -92,6 +95,7 @@ MAY_IMPORT = {
     "streams": set(),
     "training": {
         "acceleration",
+        "archives",
         "arguments",
         "bounded",
         "choices",

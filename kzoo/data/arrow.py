@@ -182,7 +182,8 @@ def _classes(schema: Any) -> dict[str, list[str]]:
     """Returns column to names of classes, of the features that Hugging Face `datasets` writes."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        about = {name: feature["names"] for name, feature in features.items() if "names" in feature}
-        return {name: list(map(str, names)) for name, names in about.items()}
-    except (LookupError, TypeError, ValueError, AttributeError):
+        about = {name: list(feature["names"]) for name, feature in features.items() if "names" in feature}
+        are_texts = all(isinstance(one, str) for names in about.values() for one in names)
+        return about if are_texts and all(len(set(names)) == len(names) for names in about.values()) else {}
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
         return {}

@@ -211,8 +211,8 @@ def cached_entries() -> list[dict[str, Any]]:
     entries = []
     for folder in sorted(path for path in cache_root().glob("*") if path.is_dir()):
         try:
-            about = json.loads((folder / "manifest.json").read_bytes())
-        except (OSError, ValueError):
+            about = CachedExamples.manifest(folder)
+        except ValueError:
             about = {}
         size = sum(path.stat().st_size for path in folder.glob("*"))
         state = "whole" if about and not folder.name.startswith(".") else "incomplete"

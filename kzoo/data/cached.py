@@ -3,19 +3,20 @@
 import functools
 import json
 import os
-import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from kzoo.archives import read_arrays
 from kzoo.data.examples import Indices
 from kzoo.data.handles import PerProcess
 from kzoo.data.images import Images
 
 FORMAT = 1
-_DAMAGE = (EOFError, zipfile.BadZipFile, zlib.error)  # of `index.npz`
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 class CachedExamples:
@@ -30,20 +31,41 @@ class CachedExamples:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        manifest = self.manifest(folder)
+        count, height, width, channels = self._shape = tuple(manifest["shape"])
         try:
-            manifest = json.loads((folder / "manifest.json").read_bytes())
-            count, height, width, channels = (int(size) for size in manifest["shape"])
             self.unreadable = {int(position): str(why) for position, why in manifest["unreadable"].items()}
-            with np.load(folder / "index.npz", allow_pickle=False) as index:
-                self._checksums, self.sums, self.labels = index["crc32"], index["sums"], index["labels"]
+            index = read_arrays(folder / "index.npz", packed=False)
+            self._checksums, self.sums, self.labels = index["crc32"], index["sums"], index["labels"]
             size = (folder / "pixels").stat().st_size
-        except (*_DAMAGE, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except _DAMAGE as error:
             raise ValueError(f"{str(folder)!r} must be a whole cache of images. Received: {error}") from error
-        self._shape = (count, height, width, channels)
-        whole = self._checksums.shape == (count,) and self.sums.shape == (count, channels, 2)
+        whole = (
+            self._checksums.shape == self.labels.shape == (count,)
+            and self.sums.shape == (count, channels, 2)
+            and all(array.dtype.kind in "iu" for array in (self._checksums, self.sums, self.labels))
+            and min(self._shape) > 0
+        )
         if manifest.get("format") != FORMAT or not whole or size != count * height * width * channels:
             raise ValueError(f"{str(folder)!r} must be a whole cache of images. Received: {size:,} bytes.")
         self._file = PerProcess(functools.partial(_Descriptor, folder / "pixels"))
+
+    @staticmethod
+    def manifest(folder: Path) -> dict[str, Any]:
+        """Returns what is written down of a cache: `source` and `shape`, of four integers, and other things.
+
+        Raises:
+            ValueError: If nothing is, or something else.
+        """
+        try:
+            found = dict(json.loads((folder / "manifest.json").read_bytes()))
+            sizes, source = found["shape"], found["source"]
+        except _DAMAGE as error:
+            raise ValueError(f"{str(folder)!r} must be a whole cache of images. Received: {error}") from error
+        are_sizes = isinstance(sizes, list) and len(sizes) == 4 and all(type(size) is int for size in sizes)
+        if not are_sizes or not isinstance(source, str):
+            raise ValueError(f"{str(folder)!r} must be a whole cache of images. Received: {sizes!r} of {source!r}.")
+        return found
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -2,9 +2,13 @@
 
 import abc
 import collections
+import contextlib
+import errno
 import functools
+import lzma
 import os
 import stat
+import struct
 import threading
 import zipfile
 import zlib
@@ -13,6 +17,17 @@ from pathlib import Path, PurePosixPath
 
 from kzoo.data.handles import PerProcess
 
+# What a damaged archive makes `zipfile` raise; NotImplementedError is a RuntimeError.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
 LARGEST_FILE = 1 << 28  # bytes, of one image: a zip may claim anything
 
 # What operating systems and programs leave behind, whatever the case.
@@ -128,11 +143,8 @@ class Archive(Files):
         entry = self._entries[name]
         _check_size(self.where(name), entry.file_size)
         lock, archive = self._opened.get()
-        try:
-            with lock, archive.open(entry) as file:
-                return file.read(LARGEST_FILE + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-            raise ValueError(f"{name!r} in {str(self.path)!r} must be readable. Received: {error}.") from error
+        with lock, _whole(f"{name!r} in {str(self.path)!r} must be readable."), archive.open(entry) as file:
+            return file.read(LARGEST_FILE + 1)
 
     def stamp(self, name: str) -> tuple[int, int]:
         return self._entries[name].file_size, self._entries[name].CRC
@@ -140,10 +152,19 @@ class Archive(Files):
 
 def _opened(path: Path) -> tuple[threading.Lock, zipfile.ZipFile]:
     """Opens a .zip file, with a lock: it is read by one thread at a time."""
-    try:
+    with _whole(f"{str(path)!r} must be a folder or a readable .zip file."):
         return threading.Lock(), zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, NotImplementedError) as error:
-        raise ValueError(f"{str(path)!r} must be a folder or a readable .zip file. Received: {error}.") from error
+
+
+@contextlib.contextmanager
+def _whole(expected: str) -> Iterator[None]:
+    """Turns what a damaged archive raises into `ValueError`."""
+    try:
+        yield
+    except (*_DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # of the disk: damage is a place before 0
+            raise
+        raise ValueError(f"{expected} Received: {error}.") from error
 
 
 def files_of(path: Path) -> Files:

@@ -94,7 +94,7 @@ def _without_splits(files: Files, prefix: tuple[str, ...]) -> Layout:
             f"{str(files.path)!r} must have a folder for each class, perhaps in the folders `train` and `test`. "
             f"Received: {_nothing(files)}."
         )
-    _check_classes(files, "/".join(prefix), classes)
+    _check_classes(files, "".join(f"{name}/" for name in prefix), classes)
     return _sorted_out({"train": classes})
 
 
@@ -106,7 +106,7 @@ def _check_tree(files: Files, tree: dict[str, dict[str, list[str]]], folder_of: 
             raise ValueError(
                 f"{files.where(folder_of[split])!r} must have a folder for each class. Received: an empty split."
             )
-        _check_classes(files, folder_of[split], classes)
+        _check_classes(files, f"{folder_of[split]}/", classes)
     for split, classes in tree.items():
         for class_name in classes:
             if class_name not in tree["train"]:
@@ -116,10 +116,10 @@ def _check_tree(files: Files, tree: dict[str, dict[str, list[str]]], folder_of: 
                 )
 
 
-def _check_classes(files: Files, folder: str, classes: dict[str, list[str]]) -> None:
+def _check_classes(files: Files, prefix: str, classes: dict[str, list[str]]) -> None:
     for class_name, members in classes.items():
         if not members:
-            raise ValueError(f"{files.where(f'{folder}/{class_name}')!r} must have images. Received: an empty class.")
+            raise ValueError(f"{files.where(f'{prefix}{class_name}')!r} must have images. Received: an empty class.")
 
 
 def _sorted_out(tree: dict[str, dict[str, list[str]]]) -> Layout:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kzoo.bounded import read_arrays
+from kzoo.archives import read_arrays
 from kzoo.data.dataset import Dataset, Parts
 from kzoo.data.images import Decoding
 from kzoo.data.split import Split
@@ -28,7 +28,10 @@ def read_npz(path: Path, decoding: Decoding) -> Parts:
     Raises:
         ValueError: If the file is none, or arrays are missing or none of images with labels.
     """
-    arrays = read_arrays(path, packed=True)
+    try:
+        arrays = read_arrays(path, texts=True)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{str(path)!r} must be a readable .npz file of arrays. Received: {error}.") from error
     found = {split: pair for split, names in _SPLITS.items() if (pair := _pair(arrays, names))}
     if not found:
         alone = next((pair for pair in _ALONE if set(pair) <= arrays.keys()), None)
@@ -43,6 +46,13 @@ def read_npz(path: Path, decoding: Decoding) -> Parts:
             f"{str(path)!r} must have arrays x_train and y_train, or images and labels. "
             f"Received: {', '.join(arrays) or 'none'}."
         )
+    try:
+        return _parts(path.stem, found, decoding)
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} must have images and labels. {error}") from error
+
+
+def _parts(name: str, found: dict[str, tuple[Any, Any]], decoding: Decoding) -> Parts:
     whole = Dataset.from_arrays(*found["train"], test=found.get("test", found["train"]), validation=found["train"])
     parts = {"train": whole.train, "test": whole.test} if "test" in found else {"train": whole.train}
     if "validation" in found:
@@ -50,7 +60,7 @@ def read_npz(path: Path, decoding: Decoding) -> Parts:
             *found["validation"], test=found["train"], validation=found["train"], class_names=whole.class_names
         ).train
     parts = {split: _decoded(part, decoding) for split, part in parts.items()}
-    return Parts(path.stem, whole.class_names, parts["train"], parts.get("validation"), parts.get("test"))
+    return Parts(name, whole.class_names, parts["train"], parts.get("validation"), parts.get("test"))
 
 
 def _pair(arrays: dict[str, Any], names: tuple[str, ...]) -> tuple[Any, Any] | None:

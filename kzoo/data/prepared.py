@@ -99,6 +99,8 @@ def read_prepared(directory: Path, decoding: Decoding, *, skip_unreadable: bool 
     names = [name for name in ("train", "validation", "test") if name in splits and splits[name].num_examples]
     try:
         sources = {name: builder.as_data_source(name, decoders=decoders) for name in names}
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{str(directory)!r} must have the files of its splits. Received: {error}") from error
     except NotImplementedError as error:
         raise ValueError(
             f"{str(directory)!r} must be prepared as array_record to be read without TensorFlow. Received: "

@@ -69,10 +69,16 @@ def _saved_files(folder: Path) -> list[Path]:
     if state.get("_indices_files"):
         raise ValueError(f"{str(folder)!r} must hold its rows in their order: call `flatten_indices` and save it anew.")
     listed = state.get("_data_files")
-    names = [one.get("filename") if isinstance(one, dict) else None for one in listed or ()]
-    if not names or not all(isinstance(name, str) and PurePath(name).name == name for name in names):
+    files = listed if isinstance(listed, list) else []
+    names = [one.get("filename") if isinstance(one, dict) else None for one in files]
+    if not names or not all(isinstance(name, str) and _is_arrow(name) for name in names):
         raise ValueError(f"{str(folder / 'state.json')!r} must list the files. Received: {listed!r}.")
     return [folder / str(name) for name in names]
+
+
+def _is_arrow(name: str) -> bool:
+    """Returns whether a name is that of an Arrow file, and of one in the same folder."""
+    return PurePath(name).name == name and name.endswith(".arrow")
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -44,9 +44,12 @@ def read_class_names(path: Path, classes: int) -> tuple[str, ...]:
     """Reads what `write_class_names` wrote; nothing but a line feed ends a name.
 
     Raises:
-        ValueError: If there are not as many names as classes.
+        ValueError: If there are not as many names as classes, or the file is no text in UTF-8.
     """
-    names = tuple(read_bytes(path, _MOST_BYTES).decode().removesuffix("\n").split("\n"))
+    try:
+        names = tuple(read_bytes(path, _MOST_BYTES).decode().removesuffix("\n").split("\n"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} must be text in UTF-8. Received: {error}.") from error
     if len(names) != classes:
         raise ValueError(f"{path} must have one name a class, {classes}. Received: {len(names)}.")
     return names

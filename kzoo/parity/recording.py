@@ -11,13 +11,32 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kzoo.bounded import read_arrays
+from kzoo.archives import read_arrays
 from kzoo.durable import output_path, written_file
+from kzoo.training.kinds import check_kinds
 
 Array = npt.NDArray[Any]
 
 _FORMAT = 1
 _HEADER = "header.json"
+_MOST_BYTES = 1 << 32  # a thousand times what a usual one has
+_KINDS = {
+    "settings.model": "text",
+    "settings.data.name": "text",
+    "settings.steps": "a whole number",
+    "settings.dropout": "a number",
+    "settings.seed": "a whole number",
+    "settings.drift": "true or false",
+    "settings.recipe.precision": "float32 or float64",
+    "settings.recipe.batch_size": "a whole number",
+    "settings.recipe.learning_rate": "a number",
+    "environment.backend": "text",
+    "environment.device": "text",
+    "environment.python": "text",
+    "environment.platform": "text",
+    "environment.started": "text",
+    "environment.versions": "an object",
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,12 +88,14 @@ class Recording:
         if not path.is_file():
             raise FileNotFoundError(f"Expected a recording, made by `kzoo parity record`. Received: {path}, no file.")
         try:
-            arrays = read_arrays(path, packed=True)
+            arrays = read_arrays(path, texts=True, most_bytes=_MOST_BYTES)
             header = json.loads(str(arrays.pop(_HEADER)))
             format_, settings, environment = header["format"], header["settings"], header["environment"]
             if format_ == _FORMAT and list(arrays) != header["arrays"]:
                 raise ValueError(f"not the {len(header['arrays'])} arrays that its header names")
-        except Exception as error:  # NumPy and zipfile stumble over damage in a dozen ways
+            if format_ == _FORMAT:
+                check_kinds("its header", header, _KINDS)
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             raise ValueError(
                 f"Expected a recording, made by `kzoo parity record`. Received: {path}, damaged or something else "
                 f"({type(error).__name__}: {error})."

@@ -7,7 +7,7 @@ import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -61,36 +61,46 @@ def load_export(directory: str | os.PathLike[str]) -> ExportedModel:
             model has.
     """
     path = _version(Path(directory))
-    card = _card(path / CARD)
+    card = read_card(path)
     runtime = "openvino" if importlib.util.find_spec("openvino") else "tensorflow"
     if importlib.util.find_spec(runtime) is None:
         raise ImportError("Serving needs OpenVINO or TensorFlow. Received: neither. Install 'kzoo[serve]'.")
     if runtime == "tensorflow" and not (path / FILES["saved_model"]).is_file():
         raise ImportError(f"{path} needs OpenVINO, which is not installed. Install 'kzoo[openvino]'.")
     predict = _LOADERS[runtime](path)
-    decoding = card["decoding"]
-    height, width = decoding.image_size
-    outputs = predict(np.zeros((1, height, width, decoding.channels), np.uint8))
+    height, width = card.decoding.image_size
+    outputs = predict(np.zeros((1, height, width, card.decoding.channels), np.uint8))
     names = read_class_names(path / CLASSES, outputs["logits"].shape[-1])
-    return ExportedModel(card["name"], card["version"], names, decoding, runtime, predict)
+    return ExportedModel(card.name, card.version, names, card.decoding, runtime, predict)
 
 
-def _card(path: Path) -> dict[str, Any]:
-    """Returns what a card says of the model, with its `Decoding`.
+class Card(NamedTuple):
+    """What an export says of itself, as far as a server asks."""
+
+    name: str
+    version: str
+    decoding: Decoding
+
+
+def read_card(path: Path) -> Card:
+    """Reads the card of an export.
+
+    Args:
+        path: Path of the export, of one version.
 
     Raises:
-        ValueError: If it says something else than `kzoo export` writes.
+        ValueError: If it is none that `kzoo export` wrote.
     """
-    card = read_json(path, _CARD_BYTES)
+    card = read_json(path / CARD, _CARD_BYTES)
     try:
-        name, version = card["name"], str(card["version"])
+        name, version = card["name"], card["version"]
         decoding = Decoding(**card.get("decoding", {"image_size": card["image_size"]}))
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} must be a card that `kzoo export` wrote. Received: {error!r}.") from error
-    check_name(name)
-    if decoding.image_size is None:
-        raise ValueError(f"{path} must say how large images are. Received: image_size=None.")
-    return {"name": name, "version": version, "decoding": decoding}
+        check_name(name)
+        if decoding.image_size is None:
+            raise ValueError("image_size=None")
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"{path / CARD} must be a card that `kzoo export` wrote. Received: {error}.") from error
+    return Card(name, str(version), decoding)
 
 
 def _version(directory: Path) -> Path:

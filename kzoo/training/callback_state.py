@@ -56,26 +56,47 @@ def give_states(callbacks: Sequence[keras.callbacks.Callback], states: Sequence[
         ValueError: If the callbacks are others.
     """
     callbacks = _with_state(callbacks)
-    expected, received = [state["class"] for state in states], [type(callback).__name__ for callback in callbacks]
+    expected, received = [state.get("class") for state in states], [type(callback).__name__ for callback in callbacks]
     if expected != received:
         raise ValueError(f"A training goes on with the callbacks it had, {expected}. Received: {received}.")
     for number, (callback, state) in enumerate(zip(callbacks, states, strict=True)):
-        values: Numbers = {}
-        for name, kept in state["state"].items():
-            if "value" in kept:
-                values[name] = kept["value"]
-            else:
-                listed = [arrays[f"callbacks/{number}/{name}/{i}"] for i in range(kept["arrays"])]
-                values[name] = listed[0] if kept["alone"] else listed
+        values = _values_of(state, f"callbacks/{number}", arrays)
         if (take := _method(callback, "set_state")) is not None:
             take(values)
-        elif (names := _kept_names(callback)) is not None:
-            vars(callback).update({name: values[name] for name in values if name in names or _is_kept(callback, name)})
+        elif _kept_names(callback) is not None:
+            if others := [name for name, value in values.items() if not _may_be_given(callback, name, value)]:
+                raise ValueError(
+                    f"A checkpoint must have what {type(callback).__name__} remembers. Received: {others}."
+                )
+            vars(callback).update(values)
         elif not isinstance(callback, _REMEMBER_NOTHING):
             warnings.warn(
                 f"{type(callback).__name__} begins anew: it has no `get_state` and `set_state` to go on with.",
                 stacklevel=2,
             )
+
+
+def _values_of(state: Numbers, place: str, arrays: Arrays) -> Numbers:
+    """Returns what a callback remembered, with its arrays."""
+    values: Numbers = {}
+    try:
+        for name, kept in state["state"].items():
+            if "value" in kept:
+                values[name] = kept["value"]
+            else:
+                listed = [arrays[f"{place}/{name}/{i}"] for i in range(kept["arrays"])]
+                values[name] = listed[0] if kept["alone"] else listed
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"A checkpoint must have what each callback remembers. Received: {state!r}.") from error
+    return values
+
+
+def _may_be_given(callback: keras.callbacks.Callback, name: str, value: Any) -> bool:
+    """Returns whether a callback keeps something: another name might be that of a method, or say where to write."""
+    if name in (_kept_names(callback) or ()):
+        return True
+    is_plain = isinstance(value, _PLAIN) and isinstance(vars(callback).get(name), _PLAIN)
+    return name.startswith("_") and is_plain and not hasattr(type(callback), name)
 
 
 def _with_state(callbacks: Sequence[keras.callbacks.Callback]) -> list[keras.callbacks.Callback]:

@@ -9,8 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from kzoo.bounded import read_arrays, read_json
+from kzoo.archives import read_arrays
+from kzoo.bounded import read_json
 from kzoo.durable import remove_folder, remove_rest, written_folder
+from kzoo.training.kinds import check_kinds
 from kzoo.training.state import TrainState
 
 FORMAT = 1
@@ -18,6 +20,15 @@ _KEPT = 2
 _MANIFEST_BYTES = 1 << 16
 _NUMBERS_BYTES = 1 << 28
 _FILES = ("arrays.npz", "state.json")
+# What a training goes on from.
+NUMBERS = {
+    "epoch": "a whole number",
+    "batch": "a whole number",
+    "step": "a whole number",
+    "logs": "an object of numbers",
+    "stopped": "true or false",
+    "callbacks": "a list of objects",
+}
 
 
 def write_checkpoint(folder: Path, state: TrainState) -> Path:
@@ -76,8 +87,9 @@ def read_checkpoint(path: Path) -> TrainState:
             if (found := _seal(path / name)) != manifest["files"][name]:
                 raise ValueError(f"{name} with {found['bytes']:,} bytes that are not those that were written")
         numbers = read_json(path / "state.json", _NUMBERS_BYTES)
-        return TrainState(read_arrays(path / "arrays.npz", packed=False), dict(numbers))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        check_kinds("state.json", numbers, {})
+        return TrainState(read_arrays(path / "arrays.npz", packed=False), numbers)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} must be a whole checkpoint. Received: {error}.") from error
 
 

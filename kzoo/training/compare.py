@@ -50,7 +50,7 @@ def compare_runs(runs: Sequence[Run], picture: str | os.PathLike[str]) -> list[d
     if not runs:
         raise ValueError("`runs` must be one run or more whose training has ended. Received: none.")
     rows = [{"run": str(run.directory)} | {name: run.metrics.get(name) for name in METRICS} for run in runs]
-    settings = [dict(_settings(run.config)) for run in runs]
+    settings = [dict(settings_of(run.config)) for run in runs]
     names = dict.fromkeys(name for one in settings for name in one)
     differing = [name for name in names if any(one.get(name) != settings[0].get(name) for one in settings)]
     with written_file(output_path(picture)) as aside:
@@ -58,7 +58,7 @@ def compare_runs(runs: Sequence[Run], picture: str | os.PathLike[str]) -> list[d
     return [row | {name: one.get(name) for name in differing} for row, one in zip(rows, settings, strict=True)]
 
 
-def _settings(config: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+def settings_of(config: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     """Yields how a run was made; of the architecture a digest without its seeds. Name and seed are in every row."""
     yield from _flat("recipe", config["recipe"])
     yield from _flat("arguments", config["model"].get("arguments"))

@@ -64,7 +64,7 @@ def holder(directory: Path) -> str:
     try:
         status = read_json(directory / STATUS, STATUS_BYTES)
         return f"process {int(status['pid'])} on {status['host']} ({status['command']})"
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
         return "another process"
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from kzoo import environment
-from kzoo.training.checkpoint import newest_state
+from kzoo.training.checkpoint import NUMBERS, newest_state
 from kzoo.training.json_files import read_json, write_json
+from kzoo.training.kinds import check_kinds
 from kzoo.training.lock import is_locked, locked, write_status
 from kzoo.training.run import Run
 from kzoo.training.state import TrainState
@@ -41,6 +42,8 @@ def opened_run(
         if resume and (path / "config.json").exists():
             run = Run(path)
             state = newest_state(run.checkpoints)
+            if state is not None:
+                check_kinds(run.checkpoints, state.numbers, NUMBERS)
             check_same(run, config)
             if run.config != json.loads(json.dumps(config)):  # of more epochs: what it came to is not known yet
                 (path / "metrics.json").unlink(missing_ok=True)
@@ -74,7 +77,9 @@ def check_same(run: Run, config: Mapping[str, Any]) -> None:
     """
     expected, received = _flat(run.config), _flat(json.loads(json.dumps(config)))
     differences = _differing(expected, received)
-    about = read_json(run.directory / "environment.json", ("backend", "versions"))
+    path = run.directory / "environment.json"
+    about = read_json(path, ("backend", "versions"))
+    check_kinds(path, about, {"backend": "text", "versions": "an object"})
     now = environment.record()
     kept = ("kzoo", "keras", "numpy", *([now["backend"]] if now["backend"] == about["backend"] else ()))
     for package in kept:

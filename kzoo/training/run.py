@@ -19,33 +19,35 @@ from kzoo.durable import written_file
 from kzoo.ops import precision
 from kzoo.rebuilding import rebuilt
 from kzoo.recursion import deep_recursion
-from kzoo.training.json_files import check_data, read_json, write_json
+from kzoo.training.json_files import read_json, write_json
+from kzoo.training.kinds import check_kinds
 from kzoo.training.lock import check_empty, locked
 
-_OF_CONFIG = (
-    "model.name",
-    "model.architecture",
-    "data.name",
-    "data.source",
-    "data.class_names",
-    "recipe.precision",
-    "seed",
-)
+_OF_CONFIG = {
+    "model.name": "text",
+    "model.architecture": "an object",
+    "data.name": "text",
+    "data.source": "an object or null",
+    "data.class_names": "a list of texts",
+    "recipe.precision": "a precision",
+    "recipe.epochs": "a whole number",
+    "seed": "a whole number",
+}
 _HISTORY_BYTES = 1 << 26
 _SPLITS_BYTES = 1 << 28
 SPLITS = ("train", "validation", "test")
-METRICS = (
-    "model",
-    "data",
-    "backend",
-    "seed",
-    "epochs_run",
-    "best_epoch",
-    "val_loss",
-    "val_accuracy",
-    "test_accuracy",
-    "images_per_second",
-)
+METRICS = {
+    "model": "text",
+    "data": "text",
+    "backend": "text",
+    "seed": "a whole number",
+    "epochs_run": "a whole number",
+    "best_epoch": "a whole number or null",
+    "val_loss": "a number or null",
+    "val_accuracy": "a fraction or null",
+    "test_accuracy": "a fraction or null",
+    "images_per_second": "a number or null",
+}
 
 
 class Run:
@@ -169,7 +171,10 @@ class Run:
         options = {name: source[name] for name in ("resize", "background") if name in source}
         *size, channels = model.input_shape[1:]
         image_size = source.get("image_size") if None in size else size  # of a model of any size, as it was trained
-        return Decoding(image_size, channels=channels, **options)
+        try:
+            return Decoding(image_size, channels=channels, **options)
+        except ValueError as error:
+            raise ValueError(f"{self.directory / 'config.json'} must say how to decode images. {error}") from error
 
     def check_classes(self, dataset: Dataset) -> None:
         """Raises `ValueError` unless a dataset has the classes that the run was trained on, in their order."""
@@ -261,8 +266,11 @@ class Run:
             raise FileNotFoundError(f"{self.directory} has no {name}: the training has not ended.")
         return path
 
-    def _read(self, name: str, needed: Sequence[str]) -> dict[str, Any]:
-        return read_json(self._existing(name), needed)
+    def _read(self, name: str, kinds: Mapping[str, str]) -> dict[str, Any]:
+        path = self._existing(name)
+        content = read_json(path, tuple(kinds))
+        check_kinds(path, content, kinds)
+        return content
 
 
 def _numbers(row: dict[str, str]) -> dict[str, float]:

@@ -5,6 +5,7 @@ import io
 import os
 import pickletools
 import re
+import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from kzoo.bounded import read_bytes
 
 _OLDEST_TORCH = (2, 10)  # of older ones, `weights_only` can be tricked
 _MOST_BYTES = 1 << 32
+# What a file that is no whole archive makes `zipfile` raise.
+_DAMAGE = (zipfile.BadZipFile, EOFError, OSError, OverflowError, RuntimeError, ValueError, struct.error)
 _TENSOR = re.compile(r"[\w.]+\.(weight|bias|running_mean|running_var|num_batches_tracked)")
 
 
@@ -76,17 +79,18 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def _check_archive(content: bytes, path: str | os.PathLike[str]) -> None:
     """Checks what PyTorch does not: that an archive is not packed, and the checksum of every entry."""
+    packed, damaged = None, None
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            for entry in archive.infolist():
-                if entry.compress_type != zipfile.ZIP_STORED:
-                    raise ValueError(f"{path} must be uncompressed, as PyTorch writes it. Received: {entry.filename}.")
-            damaged = archive.testzip()
-            if damaged is not None:
-                name = _tensor_in(archive, damaged)
-                raise ValueError(f"{path} is damaged: {name} has not the CRC-32 that the file says.")
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError):
+            packed = next((one.filename for one in archive.infolist() if one.compress_type != zipfile.ZIP_STORED), None)
+            if packed is None and (entry := archive.testzip()) is not None:
+                damaged = _tensor_in(archive, entry)
+    except _DAMAGE:
         return  # of the older format, or PyTorch will say what is wrong with it
+    if packed is not None:
+        raise ValueError(f"{path} must be uncompressed, as PyTorch writes it. Received: {packed}.")
+    if damaged is not None:
+        raise ValueError(f"{path} is damaged: {damaged} has not the CRC-32 that the file says.")
 
 
 def _tensor_in(archive: zipfile.ZipFile, entry: str) -> str:
