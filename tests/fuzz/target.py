@@ -25,7 +25,7 @@ class Target:
         named: String, what each message has: the name of the file, or what the value is called.
         needs: String, the package that reading takes, or `""`. Defaults to `""`.
         by_kzoo: Boolean, whether kzoo's own code takes the bytes apart, not a library. Defaults to `True`.
-        examples: Integer, how many Hypothesis tries. Defaults to `100`.
+        examples: Integer, how many Hypothesis tries. Defaults to `60`.
     """
 
     read: Read
@@ -33,7 +33,7 @@ class Target:
     named: str
     needs: str = ""
     by_kzoo: bool = True
-    examples: int = 100
+    examples: int = 60
 
     @property
     def can_run(self) -> bool:

@@ -2,7 +2,9 @@
 
 import datetime
 import json
+import tempfile
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from fuzz import of_data, of_runs  # noqa: F401  they fill the table
@@ -10,6 +12,7 @@ from fuzz.target import TARGETS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+MEMORY = Path("/dev/shm")
 LARGEST_BYTES = 64 << 20  # of memory, for files of a few kilobytes
 
 numbers = st.one_of(
@@ -84,6 +87,13 @@ def contents(draw, seeds):
 
 
 @pytest.fixture
+def folder():
+    """A folder in memory, where there is one: a thousand small files take their time on a disk."""
+    with tempfile.TemporaryDirectory(prefix="kzoo-fuzz-", dir=MEMORY if MEMORY.is_dir() else None) as path:
+        yield Path(path)
+
+
+@pytest.fixture
 def target(request):
     target = TARGETS[request.param]
     if not target.can_run:
@@ -92,10 +102,10 @@ def target(request):
 
 
 @pytest.mark.parametrize("target", TARGETS, indirect=True)
-def test_any_bytes_are_read_or_refused_by_name(target, tmp_path):
+def test_any_bytes_are_read_or_refused_by_name(target, folder):
     seeds = target.seeds()
     for seed in seeds:
-        target.read(seed, tmp_path)
+        target.read(seed, folder)
 
     @settings(
         max_examples=target.examples,
@@ -107,7 +117,7 @@ def test_any_bytes_are_read_or_refused_by_name(target, tmp_path):
     def try_one(content):
         tracemalloc.start()
         try:
-            target.check(content, tmp_path)
+            target.check(content, folder)
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -117,7 +127,7 @@ def test_any_bytes_are_read_or_refused_by_name(target, tmp_path):
 
 
 @pytest.mark.parametrize("target", [name for name in TARGETS if TARGETS[name].by_kzoo], indirect=True)
-def test_any_value_of_json_may_be_odd(target, tmp_path):
+def test_any_value_of_json_may_be_odd(target, folder):
     """In order, where chance would miss some."""
     for seed in filter(is_json, target.seeds()):
         for *way, last in filter(None, places(json.loads(seed))):
@@ -127,4 +137,4 @@ def test_any_value_of_json_may_be_odd(target, tmp_path):
                 for key in way:
                     inner = inner[key]
                 inner[last] = value
-                target.check(json.dumps(content).encode(), tmp_path)
+                target.check(json.dumps(content).encode(), folder)
