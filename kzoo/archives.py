@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 _MOST_PACKED = 1032  # times smaller than what it holds: more than that deflate cannot do
+_USUALLY_PACKED = 100  # and all arrays of one together: images of one colour are
+_SPARE_BYTES = 1 << 28  # that they may take in any case
 _NUMBERS = "biuf"  # and booleans: nothing that is unpickled
 _TEXTS = "U"
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -37,10 +39,10 @@ def read_arrays(
 
     Args:
         path: Path of the archive.
-        packed: Boolean, whether its arrays may be compressed: then they may take a thousand times the memory that the
-            file takes on the disk. Defaults to `True`.
+        packed: Boolean, whether its arrays may be compressed: then they may take a hundred times the memory that the
+            file takes on the disk, or 256 MiB. Defaults to `True`.
         texts: Boolean, whether arrays of texts are read too. Defaults to `False`.
-        most_bytes: Integer, what all arrays may take, or `None` for any. Defaults to `None`.
+        most_bytes: Integer, what all arrays may take, or `None` for what is plausible. Defaults to `None`.
 
     Returns:
         Name of each array, without `.npy`, to the array.
@@ -58,7 +60,9 @@ def read_arrays(
             if sum(entry.compress_size for entry in entries) > os.path.getsize(path):
                 raise ValueError("arrays that take more than the file")
             size_bytes = sum(entry.file_size for entry in entries)
-            if most_bytes is not None and size_bytes > most_bytes:
+            plausible = max(_USUALLY_PACKED * os.path.getsize(path), _SPARE_BYTES)
+            most_bytes = plausible if most_bytes is None else min(most_bytes, plausible)
+            if size_bytes > most_bytes:
                 raise ValueError(f"arrays of {size_bytes:,} bytes, and at most {most_bytes:,} are read")
             allowed = _NUMBERS + _TEXTS if texts else _NUMBERS
             return {name: _array(archive, entry, packed, allowed) for name, entry in zip(names, entries, strict=True)}

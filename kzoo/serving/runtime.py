@@ -68,8 +68,7 @@ def load_export(directory: str | os.PathLike[str]) -> ExportedModel:
     if runtime == "tensorflow" and not (path / FILES["saved_model"]).is_file():
         raise ImportError(f"{path} needs OpenVINO, which is not installed. Install 'kzoo[openvino]'.")
     predict = _LOADERS[runtime](path)
-    height, width = card.decoding.image_size
-    outputs = predict(np.zeros((1, height, width, card.decoding.channels), np.uint8))
+    outputs = predict(np.zeros((1, *card.image_size, card.decoding.channels), np.uint8))
     names = read_class_names(path / CLASSES, outputs["logits"].shape[-1])
     return ExportedModel(card.name, card.version, names, card.decoding, runtime, predict)
 
@@ -79,6 +78,7 @@ class Card(NamedTuple):
 
     name: str
     version: str
+    image_size: tuple[int, int]
     decoding: Decoding
 
 
@@ -96,11 +96,11 @@ def read_card(path: Path) -> Card:
         name, version = card["name"], card["version"]
         decoding = Decoding(**card.get("decoding", {"image_size": card["image_size"]}))
         check_name(name)
-        if decoding.image_size is None:
+        if (image_size := decoding.image_size) is None:
             raise ValueError("image_size=None")
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"{path / CARD} must be a card that `kzoo export` wrote. Received: {error}.") from error
-    return Card(name, str(version), decoding)
+    return Card(name, str(version), image_size, decoding)
 
 
 def _version(directory: Path) -> Path:

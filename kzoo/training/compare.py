@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from kzoo.durable import output_path, written_file
+from kzoo.training.kinds import METRICS
 from kzoo.training.picture import plot_comparison
-from kzoo.training.run import METRICS, Run
+from kzoo.training.run import Run
 
 
 def find_runs(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[Run], list[Path]]:

@@ -1,12 +1,49 @@
 """What kind of value is where in the JSON that a training leaves, since a stranger may have written it."""
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 from kzoo.choices import Dtype, Precision
 
+# What the files of a run have. Of the dataset: what `load_dataset` takes.
+CONFIG = {
+    "model.name": "text",
+    "model.architecture": "an object",
+    "data.name": "text",
+    "data.source": "an object or null",
+    "data.class_names": "a list of names",
+    "recipe.precision": "a precision",
+    "recipe.epochs": "a whole number",
+    "seed": "a whole number",
+}
+SOURCE = {
+    "name_or_path": "a path",
+    "data_dir": "a path or null",
+    "skip_unreadable": "true, false or null",
+    "validation": "a fraction or null",
+    "test": "a fraction or null",
+    "split_seed": "a whole number or null",
+    "flip": "true, false or null",
+    "balance": "true, false or null",
+    "splits": "nothing",
+    "cache": "nothing",
+}
+METRICS = {
+    "model": "text",
+    "data": "text",
+    "backend": "text",
+    "seed": "a whole number",
+    "epochs_run": "a whole number",
+    "best_epoch": "a whole number or null",
+    "val_loss": "a number or null",
+    "val_accuracy": "a fraction or null",
+    "test_accuracy": "a fraction or null",
+    "images_per_second": "a number or null",
+}
+_LONGEST_NAME = 10_000  # characters
 _DEEPEST = 200  # lists and objects within each other: whoever walks through them calls itself
 
 
@@ -18,13 +55,24 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
+def _is_path(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and b"\0" not in os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
+
+
 def _are(value: Any, check: Callable[[Any], bool]) -> bool:
     return isinstance(value, list) and all(map(check, value))
 
 
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     "text": lambda value: isinstance(value, str),
+    "a path": _is_path,
+    "a path or null": lambda value: value is None or _is_path(value),
     "true or false": lambda value: isinstance(value, bool),
+    "true, false or null": lambda value: value is None or isinstance(value, bool),
+    "nothing": lambda value: value is None,
     "a whole number": lambda value: _is_whole(value) and value >= 0,
     "a whole number or null": lambda value: value is None or _is_whole(value),
     "a number": lambda value: _is_number(value) and abs(value) < math.inf,
@@ -33,7 +81,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "an object": lambda value: isinstance(value, dict),
     "an object or null": lambda value: value is None or isinstance(value, dict),
     "an object of numbers": lambda value: isinstance(value, dict) and all(map(_is_number, value.values())),
-    "a list of texts": lambda value: _are(value, lambda one: isinstance(one, str)),
+    "a list of names": lambda value: _are(value, lambda one: isinstance(one, str) and len(one) <= _LONGEST_NAME),
     "a list of objects": lambda value: _are(value, lambda one: isinstance(one, dict)),
     "float32 or float64": lambda value: value in get_args(Dtype),
     "a precision": lambda value: value in get_args(Precision),

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import inspect
 import io
 import os
 from collections.abc import Mapping, Sequence
@@ -20,34 +21,12 @@ from kzoo.ops import precision
 from kzoo.rebuilding import rebuilt
 from kzoo.recursion import deep_recursion
 from kzoo.training.json_files import read_json, write_json
-from kzoo.training.kinds import check_kinds
+from kzoo.training.kinds import CONFIG, METRICS, SOURCE, check_kinds
 from kzoo.training.lock import check_empty, locked
 
-_OF_CONFIG = {
-    "model.name": "text",
-    "model.architecture": "an object",
-    "data.name": "text",
-    "data.source": "an object or null",
-    "data.class_names": "a list of texts",
-    "recipe.precision": "a precision",
-    "recipe.epochs": "a whole number",
-    "seed": "a whole number",
-}
 _HISTORY_BYTES = 1 << 26
 _SPLITS_BYTES = 1 << 28
 SPLITS = ("train", "validation", "test")
-METRICS = {
-    "model": "text",
-    "data": "text",
-    "backend": "text",
-    "seed": "a whole number",
-    "epochs_run": "a whole number",
-    "best_epoch": "a whole number or null",
-    "val_loss": "a number or null",
-    "val_accuracy": "a fraction or null",
-    "test_accuracy": "a fraction or null",
-    "images_per_second": "a number or null",
-}
 
 
 class Run:
@@ -131,9 +110,7 @@ class Run:
         Raises:
             ValueError: If it is none that a training wrote.
         """
-        config = self._read("config.json", _OF_CONFIG)
-        check_data(config["data"], self.directory / "config.json")
-        return config
+        return self._read("config.json", CONFIG)
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -246,6 +223,10 @@ class Run:
             return load_dataset(name_or_path, data_dir=data_dir, cache=cache, **decoding)
         if source is None:
             raise ValueError(f"{self.directory} was trained on a dataset made in a program; name another one.")
+        check_kinds(self.directory / "config.json", source, SOURCE)
+        if others := source.keys() - inspect.signature(load_dataset).parameters.keys():
+            raise ValueError(f"{self.directory / 'config.json'} must say how to load data. Received: {sorted(others)}.")
+        source = {name: value for name, value in source.items() if value is not None}
         listed = self.directory / "splits.json"
         splits = read_json(listed, SPLITS, _SPLITS_BYTES) if listed.exists() else None
         cache = cache or (splits is None and source.get("skip_unreadable", False))

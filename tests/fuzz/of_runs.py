@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from fuzz.target import coded, target
+from PIL import Image
 
 import kzoo
 from kzoo.cli.showing import cell
@@ -119,6 +120,62 @@ def config(content, folder):
     run.decoding(_AnySize())
     with kzoo.precision(run.config["recipe"]["precision"]):
         pass
+
+
+SOURCE = {
+    "name_or_path": "table.csv",
+    "data_dir": None,
+    "image_size": [2, 2],
+    "resize": "stretch",
+    "channels": 3,
+    "background": 255,
+    "skip_unreadable": False,
+    "validation": 0.2,
+    "test": 0.2,
+    "split_seed": 0,
+    "flip": None,
+}
+
+
+def data_of_run(folder: Path, source: bytes, splits: bytes | None) -> None:
+    """Loads the dataset of a run."""
+    if not (folder / "table.csv").exists():
+        rows = [f"{name}.png,{number % 2}" for number, name in enumerate("abcdefghij")]
+        (folder / "table.csv").write_text("\n".join(["image,label", *rows]))
+        for name in "abcdefghij":
+            (folder / f"{name}.png").write_bytes(picture())
+    config = json.loads(coded(CONFIG)) | {"data": {**CONFIG["data"], "source": json.loads(source)}}
+    run = run_with(folder, "config.json", coded(config))
+    if splits is not None:
+        (folder / "splits.json").write_bytes(splits)
+    with contextlib.chdir(folder), contextlib.suppress(FileNotFoundError):  # of another name
+        found = run.load_dataset(cache=False)
+        assert len(found.train) > len(found.test) > 0
+
+
+def picture() -> bytes:
+    """Returns an image file."""
+    file = io.BytesIO()
+    Image.new("RGB", (3, 2)).save(file, "PNG")
+    return file.getvalue()
+
+
+@target("Received:", lambda: [coded(SOURCE)])
+def source(content, folder):
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        return
+    if found is not None:  # of a dataset made in a program
+        data_of_run(folder, content, None)
+
+
+SPLITS = {"train": [f"{name}.png" for name in "abcdefgh"], "validation": ["i.png"], "test": ["j.png"]}
+
+
+@target("split", lambda: [coded(SPLITS)])
+def splits(content, folder):
+    data_of_run(folder, coded(SOURCE), content)
 
 
 @target("environment.json", lambda: [coded(kzoo.environment.record())], by_kzoo=False, examples=30)

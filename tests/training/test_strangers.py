@@ -15,7 +15,7 @@ from kzoo.training.lock import STATUS, command_to_go_on
 CONFIG = {
     "model": {"name": "resnet20", "architecture": {}},
     "data": {"name": "digits", "source": {"name_or_path": "digits"}, "class_names": ["a", "b"]},
-    "recipe": {"precision": "float32"},
+    "recipe": {"precision": "float32", "epochs": 1},
     "seed": 0,
 }
 
@@ -33,7 +33,7 @@ def change(directory, **data):
 
 @pytest.mark.parametrize("class_names", [None, "ab", {"a": 1}, ["a", 1], ["a", "b" * 10_001]])
 def test_class_names_are_names(class_names, directory):
-    with pytest.raises(ValueError, match="must name classes, each by at most 10,000 characters"):
+    with pytest.raises(ValueError, match="must have a list of names as 'data.class_names', as kzoo wrote it"):
         _ = change(directory, class_names=class_names).class_names
 
 
@@ -49,13 +49,15 @@ def test_class_names_are_names(class_names, directory):
     ],
 )
 def test_data_are_loaded_by_known_arguments_alone(source, directory):
-    with pytest.raises(ValueError, match=r"must have in `data.source` what `load_dataset` takes. Received: "):
+    with pytest.raises(ValueError, match=r"config.json must |must be "):
         change(directory, source=source).load_dataset()
 
 
 @pytest.mark.parametrize("source", [[], "digits", {"image_size": 8}])
 def test_data_must_be_named(source, directory):
-    with pytest.raises(ValueError, match=r"must name the data, as `data.source.name_or_path`"):
+    with pytest.raises(
+        ValueError, match=r"config.json must have a(n object or null as 'data.source'| path as 'name_or_path')"
+    ):
         change(directory, source=source).load_dataset()
 
 
@@ -116,8 +118,9 @@ def test_callback_is_given_nothing_but_what_it_remembers(tmp_path):
     before = dict(vars(callback))
     state = {"best": 0.5, "filepath": "/etc/passwd", "_options": 1, "on_epoch_end": None, "__class__": "a"}
     numbers = {name: {"value": value} for name, value in state.items()}
-    give_states([callback], [{"class": "ModelCheckpoint", "state": numbers}], {})
-    assert vars(callback) == {**before, "best": 0.5}
+    with pytest.raises(ValueError, match="must have what ModelCheckpoint remembers. Received: .*'filepath'"):
+        give_states([callback], [{"class": "ModelCheckpoint", "state": numbers}], {})
+    assert vars(callback) == before
 
 
 def test_recorded_arrays_stay_arrays(tmp_path):
