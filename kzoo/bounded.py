@@ -1,6 +1,7 @@
 """Files that a stranger may have written, of a size that is looked at before memory is taken."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ def read_bytes(path: Path, most_bytes: int) -> bytes:
     if not path.is_file():  # a pipe and a device have no end
         raise FileNotFoundError(f"Expected a file. Received: {path}, which is none.")
     with path.open("rb") as file:
-        content = file.read(most_bytes + 1)
-    if len(content) > most_bytes:
-        raise ValueError(f"{path} must be at most {most_bytes:,} bytes. Received: {path.stat().st_size:,} bytes.")
-    return content
+        size = os.fstat(file.fileno()).st_size
+        if size > most_bytes:
+            raise ValueError(f"{path} must be at most {most_bytes:,} bytes. Received: {size:,} bytes.")
+        return file.read(size)
 
 
 def read_json(path: Path, most_bytes: int) -> Any:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kzoo.durable import output_path, written_file
 from kzoo.training.kinds import METRICS
 from kzoo.training.picture import plot_comparison
 from kzoo.training.run import Run
@@ -54,8 +53,7 @@ def compare_runs(runs: Sequence[Run], picture: str | os.PathLike[str]) -> list[d
     settings = [dict(settings_of(run.config)) for run in runs]
     names = dict.fromkeys(name for one in settings for name in one)
     differing = [name for name in names if any(one.get(name) != settings[0].get(name) for one in settings)]
-    with written_file(output_path(picture)) as aside:
-        plot_comparison({str(run.directory): run.history for run in runs}, aside)
+    plot_comparison({str(run.directory): run.history for run in runs}, os.fspath(picture))
     return [row | {name: one.get(name) for name in differing} for row, one in zip(rows, settings, strict=True)]
 
 

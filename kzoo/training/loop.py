@@ -5,11 +5,12 @@ import json
 import os
 import weakref
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import keras
 
+from kzoo.arguments import boolean, instance, path
 from kzoo.data import Augmentation, Batches, Dataset
 from kzoo.data.fingerprint import fingerprint
 from kzoo.errors import DivergenceError
@@ -95,13 +96,15 @@ def fit(
     recipe = named_recipe(recipe) if isinstance(recipe, str) else recipe
     if verbose not in _VERBOSE:
         raise ValueError(f"`verbose` must be one of {_VERBOSE}. Received: verbose={verbose!r}.")
+    directory = None if run_dir is None else path(run_dir, "run_dir")
+    if boolean(resume, "resume") and directory is None:
+        raise ValueError("`resume` needs a run to go on with, `run_dir` (--run). Received: none.")
+    instance(arguments, "arguments", (Mapping, NoneType), "a dictionary or None")
     check_model(model, dataset, recipe)
     require_matplotlib()
     from_logits = gives_logits(model, dataset.image_shape, from_logits)
     given = checked_callbacks(callbacks, recipe)
     interval = Interval.parse(checkpoint_every)
-    if resume and run_dir is None:
-        raise ValueError("`resume` needs a run to go on with, `run_dir` (--run). Received: none.")
     train = training_batches(dataset, recipe, seed)
     schedule = None if is_constant(recipe) else schedule_for(recipe, train.batches_per_epoch)
     stopping = early_stopping(recipe)
@@ -110,7 +113,6 @@ def fit(
     config = _config(model, dataset, recipe, seed, arguments)
 
     name = f"{model.name}-{dataset.name}-{keras.backend.backend()}-seed{seed}"
-    directory = None if run_dir is None else Path(run_dir)
     with opened_run(directory, name, config, dataset.file_names, resume=resume) as (run, state):
         compile_model(model, recipe, train.batches_per_epoch, from_logits=from_logits)
         model.optimizer.build(model.trainable_variables)

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kzoo.durable import output_path, written_file
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Rows = Sequence[Mapping[str, float]]
 
@@ -54,7 +57,7 @@ def plot_history(rows: Rows, path: str | Path, title: str, kept_epoch: int | Non
     _scale(axes[2], "learning rate", zero=True)
     handles = {handle.get_label(): handle for axis in axes[:2] for handle in axis.get_legend_handles_labels()[0]}
     figure.legend(handles=list(handles.values()), loc="outside lower center", ncols=3, frameon=False)
-    figure.savefig(path, dpi=120)
+    _save(figure, Path(path))
 
 
 def plot_comparison(runs: Mapping[str, Rows], path: str | Path) -> None:
@@ -85,7 +88,13 @@ def plot_comparison(runs: Mapping[str, Rows], path: str | Path) -> None:
     legend = figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), frameon=False)
     for text in legend.get_texts():
         text.set_parse_math(False)
-    figure.savefig(path, dpi=120)
+    _save(figure, Path(path))
+
+
+def _save(figure: "Figure", path: Path) -> None:
+    """Writes a picture of the kind that the name ends in, a PNG where it ends in none."""
+    with written_file(output_path(path)) as aside:
+        figure.savefig(aside, dpi=120, format=path.suffix.removeprefix(".") or "png")
 
 
 def _shown(name: str) -> str:

@@ -27,8 +27,11 @@ def export(tmp_path):
         ({"name": "../digits"}, "`name` must be letters"),
         ({"name": ["digits"]}, "`name` must be letters"),
         ({"decoding": {"image_size": [8, 8], "command": "rm"}}, "must be a card that `kzoo export` wrote."),
-        ({"decoding": {"image_size": [10**6, 10**6]}}, "`image_size` must be at most 268,435,456 pixels."),
-        ({"decoding": {}}, "must say how large images are."),
+        (
+            {"decoding": {"image_size": [10**6, 10**6]}},
+            "`image_size` must be (height, width), at most 89,478,485 pixels",
+        ),
+        ({"decoding": {}}, "must be a card that `kzoo export` wrote. Received: image_size=None."),
         ({"decoding": None}, "must be a card that `kzoo export` wrote."),
     ],
 )

@@ -155,3 +155,21 @@ def test_comparison_has_the_scale_of_all_its_runs(saved):
     assert loss.get_yscale() == "log"
     assert ticks(loss.yaxis) == ["0.01", "0.02", "0.05", "0.1", "0.2", "0.5", "1", "2", "5"]
     assert loss.get_xlim()[1] >= 30
+
+
+@pytest.mark.parametrize("name", ["a $x", "$\\frac{$", "_hidden", "caf\udce9", "a_b^c"])
+def test_names_are_drawn_as_they_are(saved, name):
+    figure = saved(plot_history, history(3), title=name)
+    assert name.encode("utf-8", "backslashreplace").decode() in figure.get_suptitle()
+
+
+@pytest.mark.parametrize("name", ["a $x", "$\\frac{$", "_hidden", "caf\udce9"])
+def test_names_of_runs_are_in_the_legend(saved, name):
+    figure = saved(plot_comparison, {name: history(3), "other": history(3)})
+    texts = [text.get_text().strip() for text in figure.legends[0].get_texts()]
+    assert name.encode("utf-8", "backslashreplace").decode() in texts
+
+
+def test_picture_without_an_ending_is_a_png(tmp_path):
+    plot_history(history(2), tmp_path / "picture", title="run")
+    assert (tmp_path / "picture").read_bytes().startswith(b"\x89PNG")
