@@ -4,13 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import warnings
 
 import pytest
 from PIL import Image
 
 import kzoo
-from kzoo.cli import main
 
 # Starts as the program does; the fifth image that is decoded or written kills it.
 KILLED = """
@@ -61,22 +59,6 @@ def test_sigterm_while_preparing_leaves_nothing(photos, tmp_path):
     assert (done.returncode, done.stderr.splitlines()[-1]) == (143, "kzoo: ended by SIGTERM")
     assert "Traceback" not in done.stderr
     assert os.listdir(tmp_path / "data") == []
-
-
-@pytest.fixture
-def program(monkeypatch, capsys):
-    """Returns a function that runs the program in this process, and returns its exit status and what it said."""
-
-    def run(*arguments):
-        monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
-        monkeypatch.setattr(sys, "argv", ["kzoo", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        said = capsys.readouterr()
-        code = left.value.code
-        return (1, f"{said.err}{code}") if isinstance(code, str) else (code or 0, said.err)
-
-    return run
 
 
 @pytest.fixture
