@@ -22,6 +22,7 @@ _NUMBERS_BYTES = 1 << 28
 _FILES = ("arrays.npz", "state.json")
 # What a training goes on from.
 NUMBERS = {
+    "training": "text",
     "epoch": "a whole number",
     "batch": "a whole number",
     "step": "a whole number",

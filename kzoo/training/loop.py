@@ -21,7 +21,7 @@ from kzoo.training.finishing import explained_divergence, explained_shortage, fi
 from kzoo.training.keeper import Interval
 from kzoo.training.lock import write_status
 from kzoo.training.memory import is_out_of_memory
-from kzoo.training.opening import opened_run
+from kzoo.training.opening import opened_run, training_fingerprint
 from kzoo.training.optimizer import optimizer_for
 from kzoo.training.picture import require_matplotlib
 from kzoo.training.pixels import name_of_statistics, pixel_statistics
@@ -127,6 +127,7 @@ def fit(
             train=train,
             validation=validation,
             epochs=recipe.epochs,
+            training=training_fingerprint(config),
             folder=run.checkpoints,
             interval=interval,
         )

@@ -1,6 +1,7 @@
 """A run directory for a training: a new one, or one to go on with; of one process at a time."""
 
 import contextlib
+import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,6 +46,8 @@ def opened_run(
             if state is not None:
                 check_kinds(run.checkpoints, state.numbers, NUMBERS)
             check_same(run, config)
+            if state is not None and state.numbers["training"] != training_fingerprint(config):
+                raise ValueError(f"{run.checkpoints} must hold states of this training. Received: those of another.")
             if run.config != json.loads(json.dumps(config)):  # of more epochs: what it came to is not known yet
                 (path / "metrics.json").unlink(missing_ok=True)
                 write_json(path / "config.json", config)
@@ -92,6 +95,13 @@ def check_same(run: Run, config: Mapping[str, Any]) -> None:
     if differences:
         listed = "\n".join(f"  {name}: {before!r}, now {after!r}" for name, (before, after) in differences.items())
         raise ValueError(f"{run.directory} must go on as it began. Received:\n{listed}")
+
+
+def training_fingerprint(config: Mapping[str, Any]) -> str:
+    """Returns what a training is known by, however many epochs it has: a hash of 16 hexadecimal digits."""
+    content = json.loads(json.dumps(config))
+    del content["recipe"]["epochs"]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

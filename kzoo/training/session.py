@@ -29,6 +29,7 @@ class Session(CallbackList):
         train: `Batches` to train on.
         validation: `Batches` to validate on.
         epochs: Integer, how many to train for.
+        training: String, what this training is known by in its states.
         folder: Path of the folder of checkpoints.
         interval: `Interval` between them.
     """
@@ -41,10 +42,11 @@ class Session(CallbackList):
         train: Batches,
         validation: Batches,
         epochs: int,
+        training: str,
         folder: Path,
         interval: Interval,
     ) -> None:
-        self.train_batches, self.validation, self.epochs = train, validation, epochs
+        self.train_batches, self.validation, self.epochs, self.training = train, validation, epochs, training
         self.per_epoch = train.batches_per_epoch
         super().__init__(callbacks, add_history=True, verbose=0, epochs=epochs, steps=self.per_epoch, model=model)
         self.epoch, self.batch, self.finished = 0, 0, False
@@ -68,6 +70,7 @@ class Session(CallbackList):
         within = 0 < self.batch < self.per_epoch
         kept = {name: array for name, array in arrays.items() if within or not name.startswith("metrics/")}
         numbers = {
+            "training": self.training,
             "epoch": self.epoch,
             "batch": self.batch,
             "step": self.epoch * self.per_epoch + self.batch,

@@ -18,8 +18,8 @@ class TrainState:
     Args:
         arrays: Name to array: `model/...` (weights, batch statistics, counters of masks), `optimizer/...`,
             `metrics/...` (sums within the epoch) and `callbacks/...` (for example the best weights).
-        numbers: What JSON holds: `step`, `epoch` and `batch` (counted from 0, the next to train on), `history`,
-            `callbacks`, `stopped`.
+        numbers: What JSON holds: `training` (a fingerprint of recipe, data and model), `step`, `epoch` and `batch`
+            (counted from 0, the next to train on), `history`, `callbacks`, `stopped`.
     """
 
     arrays: Arrays

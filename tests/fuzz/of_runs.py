@@ -48,6 +48,7 @@ METRICS = {
     "stopped_early": False,
 }
 NUMBERS = {
+    "training": "a",
     "epoch": 1,
     "batch": 2,
     "step": 9,

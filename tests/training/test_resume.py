@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -199,6 +200,15 @@ def test_another_training_is_refused(data, tmp_path, change, message):
     go(data, tmp_path / "run", recipe=RECIPE)
     with pytest.raises(ValueError, match=f"must go on as it began. Received:\n  {message}"):
         go(**{"data": data, "path": tmp_path / "run", "resume": True, **change})
+
+
+def test_states_of_another_training_are_refused(data, tmp_path):
+    go(data, tmp_path / "run")
+    go(data, tmp_path / "other", RECIPE.override(learning_rate=0.1))
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    (tmp_path / "other" / "checkpoints").rename(tmp_path / "run" / "checkpoints")
+    with pytest.raises(ValueError, match="checkpoints must hold states of this training. Received: those of another."):
+        go(data, tmp_path / "run", resume=True)
 
 
 def test_other_versions_are_refused(data, tmp_path):
