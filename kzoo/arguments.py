@@ -4,8 +4,9 @@ import math
 import numbers
 import operator
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -94,6 +95,11 @@ def instance(value: Any, name: str, kind: type | tuple[type, ...], expected: str
         raise ValueError(f"`{name}` must be {expected}. Received: {name}={value!r}.")
 
 
+def objects(value: Any) -> None:
+    """Raises a `ValueError` unless `custom_objects` are names with their classes or functions, or `None`."""
+    instance(value, "custom_objects", (Mapping, NoneType), "a dictionary, or None")
+
+
 def names(value: Any, name: str, count: int) -> tuple[str, ...]:
     """Returns strings as a tuple.
 
@@ -122,7 +128,7 @@ def image_size(value: ImageSize | None) -> tuple[int, int] | None:
             raise ValueError
     except (TypeError, ValueError):
         raise ValueError(
-            "`image_size` must be (height, width), at most 89,478,485 pixels, or an integer for a square. "
+            "`image_size` must be (height, width) in pixels, at most 89,478,485, or an integer for a square. "
             f"Received: image_size={value!r}."
         ) from None
     return height, width

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from types import NoneType
 from typing import Any, get_args
 
-from kzoo.arguments import boolean, instance, path
+from kzoo.arguments import boolean, instance, objects, path
 from kzoo.choices import SplitName, check_choice
 from kzoo.data import Dataset
 from kzoo.evaluation import Evaluation
@@ -95,6 +95,7 @@ def evaluate_saved(
     """
     check_choice("split", split, get_args(SplitName))
     instance(dataset, "dataset", (Dataset, NoneType), "a kzoo.Dataset, such as `kzoo.load_dataset` returns")
+    objects(custom_objects)
     if run is not None and model is None and weights is None:
         opened = Run(run)
         dataset = dataset or opened.load_dataset()

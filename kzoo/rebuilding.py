@@ -15,6 +15,7 @@ import keras
 from kzoo import layers
 from kzoo.acceleration.names import inbound_nodes, maker, variables_without_values
 from kzoo.acceleration.serialized import FUNCTIONAL, OPERATIONS
+from kzoo.arguments import objects
 from kzoo.initializers import HeNormal
 from kzoo.models.model import Model
 from kzoo.recursion import deep_recursion
@@ -79,6 +80,7 @@ def rebuilt(architecture: Any, *, weights_bytes: int, custom_objects: Mapping[st
         ValueError: If the JSON names something else than layers of Keras, of kzoo or `custom_objects`, Keras cannot
             build it, or it is too large.
     """
+    objects(custom_objects)
     custom = dict(custom_objects or {})
     content = _checked(architecture, custom, 0)
     if (calls := _calls(content)) > _MOST_CALLS:

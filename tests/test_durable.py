@@ -75,10 +75,10 @@ def run(tmp_path):
     config = {
         "model": {"name": "resnet20", "architecture": {}},
         "data": {"name": "digits", "source": None, "class_names": ["a", "b"]},
-        "recipe": {"precision": "float32"},
+        "recipe": {"precision": "float32", "epochs": 1},
         "seed": 0,
     }
-    metrics = dict.fromkeys(METRICS, 0)
+    metrics = dict.fromkeys(METRICS, 0) | dict.fromkeys(("model", "data", "backend"), "a")
     directory = tmp_path / "run"
     directory.mkdir()
     (directory / "config.json").write_text(json.dumps(config))

@@ -87,7 +87,7 @@ MAY_IMPORT = {
         "training",
     },
     # What a run's or an export's JSON may name: the layers and the class of models.
-    "rebuilding": {"acceleration", "initializers", "layers", "models", "recursion"},
+    "rebuilding": {"acceleration", "arguments", "initializers", "layers", "models", "recursion"},
     # A thousand layers in a row, for whoever builds, reads or writes models.
     "recursion": set(),
     "serving": {"arguments", "bounded", "data", "export", "lazy"},

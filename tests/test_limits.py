@@ -72,6 +72,7 @@ def path(*taken, refused=("", "none", LONG, "a\0b", 3, True, 1.5, None, ["a"])):
     return Takes(*taken, refused=refused)
 
 
+OBJECTS = Takes(refused=[3, "a", True, ["a"]])
 NEW_PATH = path(refused=("", "a\0b", 3, True, 1.5, ["a"]))
 FOLDER = path(refused=("a\0b", 3, True, 1.5, ["a"]))
 
@@ -335,6 +336,7 @@ TABLE = {
             "weights": path(refused=("", "none", 3, True, None)),
             "dataset": Takes(refused=[3, "digits", True]),
             "split": choice(),
+            "custom_objects": OBJECTS,
         },
     ),
     "export_model": (
@@ -361,6 +363,7 @@ TABLE = {
             "out": path(refused=("a\0b", 3, True, None, ["a"])),
             "model": choice(),
             "dataset": Takes(refused=[3, "digits", True]),
+            "custom_objects": OBJECTS,
         },
     ),
     "fetch_weights": ({}, {"name": choice()}),
@@ -427,6 +430,7 @@ TABLE = {
             "run": Takes(refused=[None, 3, "run"]),
             "files": path(refused=(None, 3, True, "none", [3], ".", "a\0b", [None])),
             "top": integer(1),
+            "custom_objects": OBJECTS,
         },
     ),
     "prepare_dataset": (
@@ -506,7 +510,7 @@ TABLE = {
             "seed": SEED,
             "run_dir": NEW_PATH,
             "verbose": Takes(refused=[3, "loud"]),
-            "resume": BOOLEAN,
+            "resume": Takes(refused=[True, None, 0, 1, "yes", "", NAN]),
             "checkpoint_every": Takes(refused=["", "0s", 0, -1, None, True, 1.5, NAN, INF, 2**63]),
         },
     ),

@@ -41,7 +41,10 @@ def test_depth_is_beyond_what_keras_alone_can_build(deep):
 def test_run_of_a_deep_model_is_loaded(deep, tmp_path):
     architecture = json.loads(deep.to_json())
     data = {"name": "noise", "source": None, "class_names": []}
-    config = {"model": {"name": deep.name, "architecture": architecture}, "recipe": {"precision": "float32"}}
+    config = {
+        "model": {"name": deep.name, "architecture": architecture},
+        "recipe": {"precision": "float32", "epochs": 1},
+    }
     config |= {"data": data, "seed": 0}
     run = kzoo.Run.create(tmp_path / "run", config)
     kzoo.save_weights(deep, run.weights_path)

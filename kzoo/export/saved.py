@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kzoo.arguments import instance
+from kzoo.arguments import instance, objects
 from kzoo.arguments import path as checked_path
 from kzoo.data import Dataset
 from kzoo.export.exporting import BATCHES, Exported, export_model
@@ -50,6 +50,7 @@ def export_saved(
     path = checked_path(source, "source")
     weights = os.fspath(source)
     instance(dataset, "dataset", (Dataset, NoneType), "a kzoo.Dataset, such as `kzoo.load_dataset` returns")
+    objects(custom_objects)
     if not path.exists():
         if weights not in list_weights():
             raise FileNotFoundError(

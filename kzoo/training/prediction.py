@@ -46,6 +46,7 @@ def predict_files(
             not name as many classes as its model has.
     """
     top = arguments.integer(top, "top", least=1)
+    arguments.objects(custom_objects)
     if not hasattr(run, "load_model"):
         raise ValueError(f"`run` must be a kzoo.Run, such as `kzoo.Run(directory)`. Received: run={run!r}.")
     if not isinstance(files, Iterable | os.PathLike):

@@ -77,7 +77,7 @@ def own_sigterm():
 def test_sigterm_ends_an_export_and_its_other_process(program, own_sigterm, tmp_path):
     kzoo.save_weights(kzoo.resnet20(input_shape=(8, 8, 3)), tmp_path / "a.weights.h5")
     python = tmp_path / "python"
-    python.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nkill -TERM $PPID\nexec sleep 60\n")
+    python.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nsleep 0.5\nkill -TERM $PPID\nexec sleep 60\n")
     python.chmod(0o755)
     digits = kzoo.load_dataset("digits", image_size=(8, 8))
     with pytest.MonkeyPatch.context() as patch:

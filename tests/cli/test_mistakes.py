@@ -18,7 +18,7 @@ from kzoo.errors import ExportError
 CONFIG = {
     "model": {"name": "resnet20", "architecture": {}},
     "data": {"name": "digits", "source": None, "class_names": ["a", "b"]},
-    "recipe": {"precision": "float32"},
+    "recipe": {"precision": "float32", "epochs": 1},
     "seed": 0,
 }
 METRICS = dict.fromkeys(

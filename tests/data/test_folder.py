@@ -219,7 +219,7 @@ def test_names_do_not_matter(place, tree, encoded, name):
 
 
 def test_empty_name_is_an_error():
-    with pytest.raises(ValueError, match="must be the name of a dataset or a path. Received: ''"):
+    with pytest.raises(ValueError, match="`name_or_path` must be a path. Received: name_or_path=''"):
         load_dataset("")
 
 

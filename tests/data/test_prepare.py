@@ -280,7 +280,7 @@ def test_prepare_rejects_a_name_that_is_not_snake_case(tmp_path, name):
     ("name", "arguments", "message"),
     [
         ("pets", {}, "`name` must be one of cifar10, cifar100, svhn_cropped, unless `source`"),
-        ("digits", {}, "`name` must not be digits"),
+        ("digits", {}, "`name` must not be that of data that need no preparation, as digits"),
         ("cifar10", {"archive": "a", "source": "b"}, "`archive` and `source` must not both be given"),
         ("cifar10", {"image_size": (8, 8)}, "`image_size` must come with `source`"),
         ("cifar10", {"channels": 1}, "`channels` must come with `source`. Received: channels=1"),

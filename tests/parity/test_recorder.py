@@ -85,7 +85,7 @@ def test_scripted_stopping_is_where_the_scripts_say():
         ({"steps": 0}, "`steps` must be 1 or larger. Received: steps=0."),
         ({"dtype": "float16"}, "`dtype` must be one of float64, float32. Received: dtype='float16'."),
         ({"device": "tpu"}, "`device` must be one of cpu, gpu. Received: device='tpu'."),
-        ({"dropout": 1.0}, "`rate` must be at least 0 and below 1. Received: rate=1.0."),
+        ({"dropout": 1.0}, "`dropout` must be at least 0 and below 1. Received: dropout=1.0."),
         ({"model": "resnet21"}, "`name` must be one of .* Received: name='resnet21'."),
     ],
 )

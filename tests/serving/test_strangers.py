@@ -29,7 +29,7 @@ def export(tmp_path):
         ({"decoding": {"image_size": [8, 8], "command": "rm"}}, "must be a card that `kzoo export` wrote."),
         (
             {"decoding": {"image_size": [10**6, 10**6]}},
-            "`image_size` must be (height, width), at most 89,478,485 pixels",
+            "`image_size` must be (height, width) in pixels, at most 89,478,485, ",
         ),
         ({"decoding": {}}, "must be a card that `kzoo export` wrote. Received: image_size=None."),
         ({"decoding": None}, "must be a card that `kzoo export` wrote."),

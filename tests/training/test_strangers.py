@@ -63,7 +63,7 @@ def test_data_must_be_named(source, directory):
 
 @pytest.mark.parametrize("size", [1 << 20, [1 << 14, (1 << 14) + 1]])
 def test_images_are_not_made_larger_than_memory(size, directory):
-    with pytest.raises(ValueError, match="`image_size` must be .* at most 89,478,485 pixels"):
+    with pytest.raises(ValueError, match="`image_size` must be .* in pixels, at most 89,478,485, "):
         change(directory, source={"name_or_path": "digits", "image_size": size}).load_dataset()
 
 
