@@ -244,6 +244,8 @@ def _kind_among(names: set[str]) -> str:
 def command() -> str:
     """Returns the command line of this process, to be run again."""
     program, *arguments = sys.argv or [""]
+    if Path(program).parts[-3:] == ("kzoo", "cli", "__main__.py"):
+        return shlex.join(["python", "-m", "kzoo.cli", *arguments])
     return shlex.join(["kzoo" if os.path.basename(program) in ("kzoo", "kzoo.exe") else program, *arguments])
 
 

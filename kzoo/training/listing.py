@@ -17,7 +17,8 @@ class RunState:
 
     Attributes:
         directory: Path of the run directory.
-        state: `"done"`, `"going on (process ... on ...)"`, `"interrupted"`, or `"ended: ..."` with the error.
+        state: `"done"`, `"going on (process ... on ...)"`, `"interrupted"`, or `"ended: ..."` or `"damaged: ..."` with
+            the error.
         epochs_done: Integer, how many epochs `history.csv` has.
         epochs: Integer, of the recipe.
         command: What to do to go on, or `None` where nothing is to be done.
@@ -41,7 +42,16 @@ def list_runs(folders: Iterable[str | os.PathLike[str]]) -> list[RunState]:
         if not folder.is_dir():
             raise FileNotFoundError(f"Expected a folder of runs. Received: {folder}, which does not exist.")
         found += [path for path in (folder, *sorted(folder.iterdir())) if (path / "config.json").is_file()]
-    return [_state_of(Run(path)) for path in sorted(found, key=lambda path: (path / "config.json").stat().st_mtime)]
+    return [
+        _state_or_damage(Run(path)) for path in sorted(found, key=lambda path: (path / "config.json").stat().st_mtime)
+    ]
+
+
+def _state_or_damage(run: Run) -> RunState:
+    try:
+        return _state_of(run)
+    except ValueError as error:
+        return RunState(str(run.directory), f"damaged: {error}", 0, 0, None)
 
 
 def _state_of(run: Run) -> RunState:

@@ -1,6 +1,7 @@
 """Run directories are of one process at a time."""
 
 import contextlib
+import itertools
 import json
 import os
 import shlex
@@ -19,8 +20,12 @@ _BEFORE_THE_CONFIG = (LOCK, STATUS, "environment.json", "splits.json")  # of a r
 
 
 @contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path, wait_s: float = 0.5) -> Iterator[None]:
     """Holds a directory for this process: of a run, or a new or empty one, which is made if it is not there.
+
+    Args:
+        directory: Path of the directory.
+        wait_s: Float, how long to wait for it: `is_locked` has it for a moment. Defaults to `0.5`.
 
     Raises:
         FileExistsError: If another process holds it, or it has other content.
@@ -32,7 +37,7 @@ def locked(directory: Path) -> Iterator[None]:
     directory.mkdir(parents=True, exist_ok=True)
     lock = FileLock(directory / LOCK)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=wait_s)
     except Timeout:
         raise FileExistsError(f"{directory} must be of one training. Received: {holder(directory)} has it.") from None
     try:
@@ -42,14 +47,16 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 def is_locked(directory: Path) -> bool:
-    """Returns whether a process holds a directory."""
+    """Returns whether a process holds a directory; no where that may not be asked: it is another user's."""
     if not (directory / LOCK).exists():
         return False
     try:
-        with locked(directory):
+        with locked(directory, wait_s=0):
             return False
     except FileExistsError:
         return True
+    except PermissionError:
+        return False
 
 
 def write_status(directory: Path, ended: str | None = None) -> None:
@@ -87,7 +94,11 @@ def command_to_go_on(directory: Path, command: str) -> str:
         words = shlex.split(command) if command.isprintable() else []
     except ValueError:
         words = []
-    if words[:2] != ["kzoo", "train"]:
+    if words[:2] != ["kzoo", "train"] and words[:4] != ["python", "-m", "kzoo.cli", "train"]:
         return f"run the program again with run_dir={str(directory)!r}, resume=True"
-    run = "" if " --run " in command or " --run=" in command else f" --run {directory}"
-    return f"{shlex.join(words)}{run}{'' if command.endswith(' --resume') or ' --resume ' in command else ' --resume'}"
+    kept = [
+        word
+        for before, word in itertools.pairwise(["", *words])
+        if before != "--run" and word not in ("--run", "--resume") and not word.startswith("--run=")
+    ]
+    return shlex.join([*kept, "--run", str(directory), "--resume"])  # it may have been moved since

@@ -2,19 +2,20 @@
 
 import contextlib
 import hashlib
-import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kzoo import environment
-from kzoo.training.checkpoint import NUMBERS, newest_state
+from kzoo.training.checkpoint import NUMBERS, checkpoints, newest_state
 from kzoo.training.json_files import read_json, write_json
 from kzoo.training.kinds import check_kinds
-from kzoo.training.lock import is_locked, locked, write_status
+from kzoo.training.lock import locked, write_status
 from kzoo.training.run import Run
 from kzoo.training.state import TrainState
+
+_SHOWN = 10  # differences
 
 
 @contextlib.contextmanager
@@ -37,7 +38,7 @@ def opened_run(
 
     Raises:
         FileExistsError: If the directory has content, or another process trains in it.
-        ValueError: If the run to go on with is another one.
+        ValueError: If the run to go on with is another one, or no checkpoint of it is whole.
     """
     with _claimed(directory, name) as path:
         if resume and (path / "config.json").exists():
@@ -48,6 +49,7 @@ def opened_run(
             check_same(run, config)
             if state is not None and state.numbers["training"] != training_fingerprint(config):
                 raise ValueError(f"{run.checkpoints} must hold states of this training. Received: those of another.")
+            check_begins(run, state)
             if run.config != json.loads(json.dumps(config)):  # of more epochs: what it came to is not known yet
                 (path / "metrics.json").unlink(missing_ok=True)
                 write_json(path / "config.json", config)
@@ -64,13 +66,29 @@ def _claimed(directory: Path | None, name: str) -> Iterator[Path]:
         with locked(directory):
             yield directory
         return
-    for number in itertools.count(1):
+    with contextlib.ExitStack() as stack:
+        yield _first_free(name, stack)
+
+
+def _first_free(name: str, stack: contextlib.ExitStack) -> Path:
+    """Returns the first directory in `runs` that nobody has, locked until the stack is closed."""
+    number = 1
+    while True:
         path = Path("runs", name if number == 1 else f"{name}-{number}")
-        if (path.exists() and any(path.iterdir())) or is_locked(path):
-            continue
-        with locked(path):
-            yield path
-        return
+        number += 1
+        if not path.exists() or not any(path.iterdir()):
+            with contextlib.suppress(FileExistsError):  # another process was faster
+                stack.enter_context(locked(path))
+                return path
+
+
+def check_begins(run: Run, state: TrainState | None) -> None:
+    """Raises `ValueError` if a run without a state to go on from has what a new beginning would replace."""
+    if state is None and (checkpoints(run.checkpoints) or (run.directory / "metrics.json").exists()):
+        raise ValueError(
+            f"{run.directory} must have a whole checkpoint to go on from. Received: none. A training that begins anew "
+            "needs another run directory."
+        )
 
 
 def check_same(run: Run, config: Mapping[str, Any]) -> None:
@@ -93,7 +111,12 @@ def check_same(run: Run, config: Mapping[str, Any]) -> None:
     if after > before and received["recipe.schedule"] == "constant" and received["recipe.warmup"] == 0:
         del differences["recipe.epochs"]
     if differences:
-        listed = "\n".join(f"  {name}: {before!r}, now {after!r}" for name, (before, after) in differences.items())
+        listed = "\n".join(
+            f"  {name}: {_short(before)}, now {_short(after)}"
+            for name, (before, after) in [*differences.items()][:_SHOWN]
+        )
+        if len(differences) > _SHOWN:
+            listed += f"\n  and {len(differences) - _SHOWN:,} more"
         raise ValueError(f"{run.directory} must go on as it began. Received:\n{listed}")
 
 
@@ -104,14 +127,20 @@ def training_fingerprint(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     names = dict.fromkeys((*before, *after))
     return {name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)}
 
 
 def _flat(content: Any, name: str = "") -> dict[str, Any]:
-    """Returns what is in nested dictionaries by names such as `recipe.epochs`."""
-    if not isinstance(content, dict):
+    """Returns what is in nested dictionaries and lists by names such as `recipe.epochs`."""
+    if not isinstance(content, dict | list) or not content:
         return {name: content}
-    inner = [_flat(value, f"{name}.{key}" if name else str(key)) for key, value in content.items()]
+    items = content.items() if isinstance(content, dict) else enumerate(content)
+    inner = [_flat(value, f"{name}.{key}" if name else str(key)) for key, value in items]
     return {key: value for one in inner for key, value in one.items()}
