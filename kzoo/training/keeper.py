@@ -91,7 +91,12 @@ class Keeper:
     def end_if_asked(self) -> None:
         """Raises `TrainingInterrupted` if a signal has come, with a checkpoint written."""
         if self.asked is not None:
-            was_written = self.save(wait=True)
+            self.save_and_end_if_asked()
+
+    def save_and_end_if_asked(self) -> None:
+        """Writes a checkpoint, then raises `TrainingInterrupted` if a signal has come."""
+        was_written = self.save(wait=True)
+        if self.asked is not None:
             going_on = command_to_go_on(self.folder.parent, environment.command())
             said = (
                 "A checkpoint was written" if was_written else "No checkpoint could be written: the last one is older"
@@ -124,14 +129,17 @@ class Keeper:
         # Only the main thread may hear signals.
         is_main = threading.current_thread() is threading.main_thread()
         before = {number: signal.getsignal(number) for number in _SIGNALS if is_main}
+        # Whoever started this may have it ignore one; what is not Python's cannot be given back.
+        before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
 
         def hear(number: int, frame: Any) -> None:
             del frame
             self.asked = number
             _restore(before)
-            print(  # noqa: T201
-                f"\n{signal.Signals(number).name}: finishing the step, then writing a checkpoint.", file=sys.stderr
-            )
+            said = f"\n{signal.Signals(number).name}: finishing the step, then writing a checkpoint."
+            # Ctrl-C may have ended the reader of stderr, too, or have come within another line.
+            with contextlib.suppress(OSError, RuntimeError, ValueError):
+                print(said, file=sys.stderr)  # noqa: T201
 
         for number in before:
             signal.signal(number, hear)
