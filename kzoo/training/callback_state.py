@@ -1,5 +1,6 @@
 """What Keras's callbacks remember from one step to another."""
 
+import json
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,7 +9,7 @@ import keras
 import numpy as np
 
 from kzoo.training.progress import Progress
-from kzoo.training.state import Arrays
+from kzoo.training.state import Arrays, storable
 
 Numbers = dict[str, Any]
 _PLAIN = (bool, int, float, str, type(None))
@@ -33,7 +34,10 @@ def states_of(callbacks: Sequence[keras.callbacks.Callback]) -> tuple[list[Numbe
             holds, and of arrays or lists of arrays.
 
     Returns:
-        A dictionary each, with the name of its class, and the arrays, named after their place.
+        A dictionary each, with the name of its class, and the arrays, named after their place. All are copies.
+
+    Raises:
+        ValueError: If a state has what JSON does not hold.
     """
     states, arrays = list[Numbers](), Arrays()
     for number, callback in enumerate(_with_state(callbacks)):
@@ -42,9 +46,9 @@ def states_of(callbacks: Sequence[keras.callbacks.Callback]) -> tuple[list[Numbe
             if isinstance(value, np.ndarray) or (isinstance(value, list | tuple) and any(map(_is_array, value))):
                 listed = [value] if isinstance(value, np.ndarray) else list(value)
                 numbers[name] = {"arrays": len(listed), "alone": isinstance(value, np.ndarray)}
-                arrays |= {f"callbacks/{number}/{name}/{i}": np.array(array) for i, array in enumerate(listed)}
+                arrays |= {f"callbacks/{number}/{name}/{i}": storable(array) for i, array in enumerate(listed)}
             else:
-                numbers[name] = {"value": value.item() if isinstance(value, np.generic) else value}
+                numbers[name] = {"value": _copied(callback, name, value)}
         states.append({"class": type(callback).__name__, "state": numbers})
     return states, arrays
 
@@ -69,11 +73,10 @@ def give_states(callbacks: Sequence[keras.callbacks.Callback], states: Sequence[
                     f"A checkpoint must have what {type(callback).__name__} remembers. Received: {others}."
                 )
             vars(callback).update(values)
-        elif not isinstance(callback, _REMEMBER_NOTHING):
-            warnings.warn(
-                f"{type(callback).__name__} begins anew: it has no `get_state` and `set_state` to go on with.",
-                stacklevel=2,
-            )
+        if take is None and type(callback) not in (*_KEPT, *_REMEMBER_NOTHING):
+            name = type(callback).__name__
+            name = name if _kept_names(callback) is None else f"What {name} adds to Keras's"
+            warnings.warn(f"{name} begins anew: it has no `get_state` and `set_state` to go on with.", stacklevel=2)
 
 
 def _values_of(state: Numbers, place: str, arrays: Arrays) -> Numbers:
@@ -112,6 +115,25 @@ def _state_of(callback: keras.callbacks.Callback) -> Numbers:
         return {}
     private = {name: value for name, value in vars(callback).items() if _is_kept(callback, name)}
     return private | {name: vars(callback)[name] for name in names if name in vars(callback)}
+
+
+def _copied(callback: keras.callbacks.Callback, name: str, value: Any) -> Any:
+    """Returns a copy of a value, as JSON holds it: the callback may change its own before it is written."""
+    try:
+        return json.loads(json.dumps(value, default=_plain))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(
+            f"The state of {type(callback).__name__} must be numbers, texts, lists and dictionaries of them, and NumPy "
+            f"arrays. Received: {name!r}: {error}."
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    """Returns what JSON has for a number of NumPy or a backend."""
+    plain = np.asarray(keras.ops.convert_to_numpy(value)).item()
+    if not isinstance(plain, _PLAIN):
+        raise TypeError(f"a {type(value).__name__}")
+    return plain
 
 
 def _method(callback: keras.callbacks.Callback, name: str) -> Callable[..., Any] | None:

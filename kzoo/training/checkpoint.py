@@ -6,7 +6,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from kzoo.archives import read_arrays
@@ -28,6 +27,7 @@ NUMBERS = {
     "step": "a whole number",
     "logs": "an object of numbers",
     "stopped": "true or false",
+    "finished": "true or false",
     "callbacks": "a list of objects",
 }
 
@@ -45,7 +45,7 @@ def write_checkpoint(folder: Path, state: TrainState) -> Path:
     path = folder / f"step-{state.numbers['step']:010d}"
     with written_folder(path) as aside:
         np.savez(aside / "arrays.npz", **state.arrays)  # type: ignore[arg-type]
-        (aside / "state.json").write_text(json.dumps(state.numbers, indent=1, default=_plain), encoding="utf-8")
+        (aside / "state.json").write_text(json.dumps(state.numbers, indent=1), encoding="utf-8")
         files = {name: _seal(aside / name) for name in _FILES}
         (aside / "manifest.json").write_text(json.dumps({"format": FORMAT, "files": files}, indent=1), encoding="utf-8")
     keep_newest(folder, _KEPT)
@@ -92,11 +92,6 @@ def read_checkpoint(path: Path) -> TrainState:
         return TrainState(read_arrays(path / "arrays.npz", packed=False), numbers)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} must be a whole checkpoint. Received: {error}.") from error
-
-
-def _plain(value: Any) -> Any:
-    """Returns what JSON has for a number of NumPy or a backend."""
-    return np.asarray(keras.ops.convert_to_numpy(value)).item()
 
 
 def _seal(path: Path) -> dict[str, Any]:

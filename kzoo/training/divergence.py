@@ -61,8 +61,7 @@ def _number(value: Any) -> float:
 def check_finite(arrays: Arrays, step: int) -> None:
     """Raises `DivergenceError` if a weight after a step is not a finite number: its loss need not show it yet."""
     for name, array in arrays.items():
-        numbers = array.astype(np.float32) if array.dtype.kind == "V" else array  # which is bfloat16
-        if name.startswith("model/") and not np.isfinite(numbers).all():
+        if name.startswith("model/") and not np.isfinite(array).all():
             raise DivergenceError(f"{name.rpartition('/')[2]} is not finite after step {step:,}", step)
 
 
@@ -97,7 +96,7 @@ def first_layer_gone_wrong(model: keras.Model, batches: Batches, state: TrainSta
 
 def _first_with_bad_output(model: keras.Model, images: Any, *, training: bool) -> str | None:
     calls = [(layer, outputs) for layer, outputs in calls_of(model) if not isinstance(layer, keras.layers.InputLayer)]
-    values = keras.Model(model.input, [outputs for _, outputs in calls])(images, training=training)
+    values = keras.Model(model.inputs[0], [outputs for _, outputs in calls])(images, training=training)
     for (layer, _), outputs in zip(calls, values, strict=True):
         for output in outputs:
             if not np.isfinite(keras.ops.convert_to_numpy(keras.ops.cast(output, "float32"))).all():

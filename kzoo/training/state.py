@@ -39,7 +39,12 @@ def arrays_of(model: keras.Model) -> Arrays:
         **dict(_named("optimizer", model.optimizer.variables)),
         **dict(_named("metrics", model.metrics_variables)),
     }
-    return {name: np.array(keras.ops.convert_to_numpy(variable)) for name, variable in variables.items()}
+    return {name: storable(keras.ops.convert_to_numpy(variable)) for name, variable in variables.items()}
+
+
+def storable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Returns a copy, in float32 where NumPy's files do not know the type: float32 holds all of a bfloat16."""
+    return np.array(array, np.float32 if array.dtype.kind == "V" else None)
 
 
 def set_arrays(model: keras.Model, arrays: Mapping[str, npt.NDArray[Any]]) -> None:

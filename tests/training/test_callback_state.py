@@ -1,4 +1,5 @@
 import keras
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -47,3 +48,47 @@ def test_checkpoint_does_not_change_what_a_callback_is_told(callback, state):
 def test_state_that_is_none_is_refused(callback, state):
     with pytest.raises(ValueError, match="must have what each callback remembers. Received: "):
         give_states([callback], [{"class": "ModelCheckpoint", **state}], {"callbacks/0/best/0": np.zeros(1)})
+
+
+class Telling(keras.callbacks.Callback):
+    def __init__(self, **state):
+        super().__init__()
+        self.state = state
+
+    def get_state(self):
+        return self.state
+
+    def set_state(self, state):
+        self.state = state
+
+
+def test_what_a_callback_changes_later_is_not_kept():
+    callback = Telling(rows=[{"epoch": 1}], sums=np.zeros(2))
+    states, arrays = states_of([callback])
+    callback.state["rows"].append({"epoch": 2})
+    callback.state["sums"] += 1
+    give_states([callback], states, arrays)
+    assert callback.state["rows"] == [{"epoch": 1}]
+    assert callback.state["sums"].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("value", [{1, 2}, [object()], {"a": np.zeros(2)}])
+def test_state_that_cannot_be_written_is_an_error(value):
+    with pytest.raises(ValueError, match="The state of Telling must be numbers, texts, .*Received: 'seen': "):
+        states_of([Telling(seen=value)])
+
+
+def test_half_precision_is_kept():
+    callback = Telling(weights=[np.array([1.5], ml_dtypes.bfloat16)], alone=np.float32(2))
+    give_states([callback], *states_of([callback]))
+    assert callback.state["weights"][0].dtype == np.float32
+    assert (callback.state["weights"][0].tolist(), callback.state["alone"]) == ([1.5], 2.0)
+
+
+def test_what_a_class_adds_to_one_of_keras_is_told():
+    class Patient(keras.callbacks.EarlyStopping):
+        pass
+
+    callback = Patient()
+    with pytest.warns(UserWarning, match="What Patient adds to Keras's begins anew: it has no `get_state`"):
+        give_states([callback], *states_of([callback]))
