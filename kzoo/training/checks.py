@@ -51,12 +51,15 @@ def check_model(model: keras.Model, dataset: Dataset, recipe: Recipe) -> None:
 
 
 def checked_callbacks(
-    callbacks: keras.callbacks.Callback | Iterable[keras.callbacks.Callback] | None, recipe: Recipe
+    callbacks: keras.callbacks.Callback | Iterable[keras.callbacks.Callback] | None,
+    recipe: Recipe,
+    resume: bool = False,
 ) -> list[keras.callbacks.Callback]:
     """Returns callbacks as a list.
 
     Raises:
-        ValueError: If one is no callback, or sets the learning rate that the recipe sets each step.
+        ValueError: If one is no callback, sets the learning rate that the recipe sets each step, or would go on from a
+            backup of its own where the training is to go on from a checkpoint, with `resume`.
     """
     if callbacks is None:
         return []
@@ -64,6 +67,11 @@ def checked_callbacks(
     for callback in given:
         if not isinstance(callback, keras.callbacks.Callback):
             raise ValueError(f"`callbacks` must be instances of keras.callbacks.Callback. Received: {callback!r}.")
+        if resume and isinstance(callback, keras.callbacks.BackupAndRestore):
+            raise ValueError(
+                "A training must go on from one place: with `resume`, from kzoo's checkpoints. Received: "
+                f"{type(callback).__name__}, which goes on from a backup of its own."
+            )
         if isinstance(callback, _SET_THE_RATE) and not is_constant(recipe):
             raise ValueError(
                 f"{type(callback).__name__} cannot set the learning rate, which the recipe sets each step: change its "

@@ -103,7 +103,7 @@ def fit(
     check_model(model, dataset, recipe)
     require_matplotlib()
     from_logits = gives_logits(model, dataset.image_shape, from_logits)
-    given = checked_callbacks(callbacks, recipe)
+    given = checked_callbacks(callbacks, recipe, resume)
     interval = Interval.parse(checkpoint_every)
     train = training_batches(dataset, recipe, seed)
     schedule = None if is_constant(recipe) else schedule_for(recipe, train.batches_per_epoch)

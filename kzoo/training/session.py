@@ -112,7 +112,8 @@ class Session(CallbackList):
             self._fit(self.epochs)
         self._begin()
         self.finished = True
-        self.keeper.save(wait=True)
+        if state is None or not state.numbers["finished"] or self.epoch > state.numbers["epoch"]:
+            self.keeper.save_and_end_if_asked()
         self._may_end = True
         self.on_train_end()
 
@@ -142,9 +143,19 @@ class Session(CallbackList):
         if not self._has_begun:
             self._has_begun = True
             super().on_train_begin(logs)
-            if self._state is not None:
-                give_states(self.callbacks, self._state.numbers["callbacks"], self._state.arrays)
-                self.model.stop_training = self._state.numbers["stopped"]
+            if not self._first:
+                self._restore()
+
+    def _restore(self) -> None:
+        """Undoes what callbacks did as the training, or an epoch, began for them once more."""
+        if (state := self._state) is not None:
+            self._state = None
+            set_arrays(self.model, state.arrays)
+            if self._first:
+                set_metrics(self.model, state.arrays)
+            give_states(self.callbacks, state.numbers["callbacks"], state.arrays)
+            self.model.stop_training = state.numbers["stopped"]
+            state.arrays.clear()  # a training takes long, and they as much memory as the model
 
     def on_train_begin(self, logs: Any = None) -> None:
         self._begin(logs)
@@ -155,9 +166,10 @@ class Session(CallbackList):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         super().on_epoch_begin(epoch, logs)
-        if self._first and self._state is not None:
+        self.epoch = epoch  # a callback may have chosen another
+        if self._first:
             self.train_batches.start_at(epoch, self._first)
-            set_metrics(self.model, self._state.arrays)
+            self._restore()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         super().on_train_batch_begin(self._first + batch, logs)

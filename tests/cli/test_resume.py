@@ -85,7 +85,7 @@ def test_runs_are_listed_with_the_command_that_goes_on(train, tmp_path, monkeypa
     shown = CliRunner().invoke(app, ["runs", str(tmp_path)]).stdout.splitlines()
     assert shown[0] == f"{tmp_path / 'run'}  interrupted, 1 of 2 epochs"
     assert shown[1].startswith("    kzoo train resnet20 --data ")
-    assert shown[1].endswith(" --quiet --resume")
+    assert shown[1].endswith(f" --quiet --run {tmp_path / 'run'} --resume")
     (one,) = json.loads(CliRunner().invoke(app, ["runs", str(tmp_path), "--json"]).stdout)
     assert (one["state"], one["command"]) == ("interrupted", shown[1].strip())
 

@@ -1,5 +1,6 @@
 """A training that was left goes on to the same bytes."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import h5py
 import keras
@@ -17,13 +19,17 @@ import numpy as np
 import pytest
 
 import kzoo
+from kzoo import environment
 from kzoo.data import Batches
 from kzoo.errors import DivergenceError, OutOfMemoryError, TrainingInterrupted
 from kzoo.training import session as session_module
 from kzoo.training.checkpoint import checkpoints, newest_state, read_checkpoint, write_checkpoint
+from kzoo.training.divergence import _first_with_bad_output
 from kzoo.training.keeper import Interval, Keeper
 from kzoo.training.listing import list_runs
+from kzoo.training.lock import command_to_go_on, is_locked, locked
 from kzoo.training.memory import is_out_of_memory
+from kzoo.training.opening import check_begins, check_same
 from kzoo.training.session import Session
 from kzoo.training.state import TrainState
 
@@ -106,6 +112,7 @@ def test_training_goes_on_within_a_validation(data, tmp_path, monkeypatch, undis
         with pytest.raises(TrainingInterrupted):
             go(data, tmp_path / "run")
     assert content(go(data, tmp_path / "run", resume=True)) == undisturbed
+    monkeypatch.setattr("kzoo.training.keeper.write_checkpoint", lambda *_: pytest.fail("the only one is replaced"))
     assert content(go(data, tmp_path / "run", resume=True)) == undisturbed  # of one that is done
 
 
@@ -139,6 +146,9 @@ class Counting(keras.callbacks.Callback):
         self.steps.append(batch)
         self.sums[0] += batch
 
+    def on_epoch_begin(self, epoch, logs=None):
+        self.steps.append(f"epoch {epoch}")
+
     def get_state(self):
         return {"steps": self.steps, "sums": self.sums, "alone": np.array(7)}
 
@@ -158,7 +168,7 @@ def test_callbacks_go_on_too(data, tmp_path, monkeypatch):
         keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=1.0),
         keras.callbacks.EarlyStopping("loss", patience=2, restore_best_weights=False),
         keras.callbacks.ModelCheckpoint(str(tmp_path / "best.weights.h5"), save_weights_only=True, save_freq=3),
-        keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate),
+        keras.callbacks.LearningRateScheduler(lambda epoch, rate: 0.9 * rate),  # once an epoch
     ]
     left, whole = callbacks(), callbacks()
     expected = content(go(data, tmp_path / "whole", constant, whole))
@@ -184,6 +194,40 @@ def test_callback_that_cannot_go_on_is_named(data, tmp_path, monkeypatch):
         go(data, tmp_path / "run", resume=True)
     with pytest.warns(UserWarning, match="Forgetful begins anew: it has no `get_state` and `set_state`"):
         go(data, tmp_path / "run", callbacks=Forgetful(), resume=True)
+
+
+def test_backup_of_keras_is_no_second_place_to_go_on_from(data, tmp_path):
+    with pytest.raises(ValueError, match="must go on from one place.*Received: BackupAndRestore, which goes on from a"):
+        go(data, tmp_path / "run", callbacks=keras.callbacks.BackupAndRestore(tmp_path / "backup"), resume=True)
+
+
+@pytest.mark.parametrize("left", ["metrics.json", "checkpoints/step-0000000003"])
+def test_run_without_a_whole_checkpoint_does_not_begin_anew(tmp_path, left):
+    run = kzoo.Run.create(tmp_path / "run", {})
+    check_begins(run, None)
+    (run.directory / left).mkdir(parents=True)
+    check_begins(run, TrainState({}, {}))
+    with pytest.raises(ValueError, match="run must have a whole checkpoint to go on from. Received: none. A training"):
+        check_begins(run, None)
+
+
+def test_difference_deep_in_a_model_is_told_in_a_line(tmp_path):
+    config = {
+        "model": {"name": "a", "architecture": {"layers": [{"name": "one"}, {"name": "x" * 200}]}},
+        "data": {"name": "b", "source": None, "class_names": ["c"]},
+        "recipe": {"precision": "float32", "epochs": 1},
+        "seed": 0,
+    }
+    run = kzoo.Run.create(tmp_path / "run", config)
+    other = json.loads(json.dumps(config).replace("one", "two").replace("xxx", "yyy"))
+    with pytest.raises(
+        ValueError, match="Received:\n  .*layers.0.name: 'one', now 'two'\n.*1.name: 'x{76}..., now 'y"
+    ) as caught:
+        check_same(run, other)
+    other["data"]["class_names"] = list("abcdefghijkl")
+    with pytest.raises(ValueError, match="\n  and 4 more$"):
+        check_same(run, other)
+    assert max(map(len, str(caught.value).splitlines())) < 250
 
 
 @pytest.mark.parametrize(
@@ -366,6 +410,11 @@ class Spoilt(keras.layers.Layer):
         return inputs if training else inputs * float("nan")
 
 
+def test_layer_gone_wrong_is_found_in_a_sequential_model():
+    model = keras.Sequential([keras.Input((2, 2, 3)), Spoilt(name="spoilt"), keras.layers.Flatten()])
+    assert _first_with_bad_output(model, np.ones((1, 2, 2, 3), np.float32), training=False) == "spoilt"
+
+
 def with_layer(layer):
     """Returns the small model with a layer behind its input."""
     model, inputs = small(), keras.Input((8, 8, 3), name="pictures")
@@ -465,9 +514,66 @@ def test_runs_are_listed(data, tmp_path, monkeypatch):
     done, left = list_runs([tmp_path])
     assert (done.state, done.command) == ("done", None)
     assert (left.state, left.epochs_done, left.epochs) == ("interrupted", 1, 4)
-    assert left.command == "kzoo train resnet8 --run 'a b' --resume"
+    assert left.command == f"kzoo train resnet8 --run {tmp_path / 'left'} --resume"  # it may have been moved
     with pytest.raises(FileNotFoundError, match="Expected a folder of runs. Received: .*none, which does not exist"):
         list_runs([tmp_path / "none"])
+
+
+def test_damaged_run_is_listed_beside_others(tmp_path):
+    for name in "ab":
+        kzoo.Run.create(tmp_path / name, {})
+    assert [one.state.partition(":")[0] for one in list_runs([tmp_path])] == ["damaged", "damaged"]
+
+
+@pytest.mark.parametrize("program", ["kzoo", "python -m kzoo.cli"])
+def test_command_that_goes_on_names_the_run_where_it_is(monkeypatch, program):
+    expected = f"{program} train a --lr 1 --run 'my runs/b' --resume"
+    for command in ("--run elsewhere --lr 1", "--resume --run=elsewhere --lr 1", "--lr 1"):
+        assert command_to_go_on(Path("my runs", "b"), f"{program} train a {command}") == expected
+    monkeypatch.setattr(sys, "argv", ["/lib/kzoo/cli/__main__.py", "train", "a"])
+    assert environment.command() == "python -m kzoo.cli train a"
+
+
+def test_look_at_a_run_keeps_no_training_out(tmp_path):
+    (tmp_path / "run").mkdir()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(locked(tmp_path / "run"))
+        assert is_locked(tmp_path / "run")
+        threading.Timer(0.1, stack.pop_all().close).start()
+        with locked(tmp_path / "run", wait_s=30):
+            pass
+
+
+def test_run_of_another_user_is_not_known_to_be_locked(tmp_path, monkeypatch):
+    (tmp_path / ".lock").touch()
+    monkeypatch.setattr("filelock.FileLock.acquire", lambda *_, **__: (_ for _ in ()).throw(PermissionError(13, "no")))
+    assert not is_locked(tmp_path)
+
+
+def test_signal_that_is_ignored_stays_so(tmp_path):
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as of a program that a shell has put behind
+    try:
+        keeper = Keeper(tmp_path, Interval(), lambda: TrainState({}, {"step": 1}))
+        with keeper.listening():
+            assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(
+    "error", [BrokenPipeError(32, "Broken pipe"), RuntimeError("reentrant call"), ValueError("closed")]
+)
+def test_signal_is_heard_where_nothing_can_be_said(tmp_path, monkeypatch, error):
+    class Closed:
+        def write(self, text):
+            raise error
+
+    keeper = Keeper(tmp_path, Interval(), lambda: TrainState({}, {"step": 1}))
+    with keeper.listening(), monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", Closed())
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+        assert keeper.asked == signal.SIGTERM
 
 
 def test_signals_are_heard_between_steps_and_given_back(tmp_path):
