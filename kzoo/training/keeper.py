@@ -105,6 +105,8 @@ class Keeper:
 
     def save(self, wait: bool) -> bool:
         """Copies the state of now and writes it, in a thread unless `wait`; returns whether it is known to be there."""
+        if self._writing is not None and self._writing.done():
+            self._writing.result()  # raises what nobody foresaw
         state = self.capture()
         self._last, self._steps = time.monotonic(), 0
         self._writing = self._writer.submit(self._write, state)

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,12 @@ def check_same(run: Run, config: Mapping[str, Any]) -> None:
         before = about["versions"].get(package)
         if before != now["versions"].get(package):
             differences[f"version of {package}"] = (before, now["versions"].get(package))
+    if now["backend"] != about["backend"]:
+        warnings.warn(
+            f"{run.directory} began on {about['backend']} and goes on on {now['backend']}: to the same result within "
+            f"rounding, not to the byte (KERAS_BACKEND={about['backend']}).",
+            stacklevel=2,
+        )
     before, after = differences.get("recipe.epochs", (0, 0))
     if after > before and received["recipe.schedule"] == "constant" and received["recipe.warmup"] == 0:
         del differences["recipe.epochs"]

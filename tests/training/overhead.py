@@ -17,6 +17,7 @@ import numpy as np
 
 import kzoo
 from kzoo.training.keeper import Keeper
+from kzoo.training.state import arrays_of
 
 
 def main() -> None:
@@ -34,7 +35,7 @@ def main() -> None:
         block, step = divmod(done, options.steps)
         if step:
             return
-        keras.ops.convert_to_numpy(model.optimizer.iterations)  # waits for the steps
+        arrays_of(model)  # waits for the steps
         seconds.append(time.perf_counter() - began)
         began = time.perf_counter()
         if block % 2:

@@ -246,6 +246,14 @@ def test_another_training_is_refused(data, tmp_path, change, message):
         go(**{"data": data, "path": tmp_path / "run", "resume": True, **change})
 
 
+def test_another_backend_is_told_of(data, tmp_path):
+    run = go(data, tmp_path / "run", RECIPE.override(epochs=1, patience=0))
+    about = json.loads((run.directory / "environment.json").read_text()) | {"backend": "another"}
+    (run.directory / "environment.json").write_text(json.dumps(about))
+    with pytest.warns(UserWarning, match="began on another and goes on on .*: to the same result within rounding, not"):
+        go(data, tmp_path / "run", RECIPE.override(epochs=1, patience=0), resume=True)
+
+
 def test_states_of_another_training_are_refused(data, tmp_path):
     go(data, tmp_path / "run")
     go(data, tmp_path / "other", RECIPE.override(learning_rate=0.1))
