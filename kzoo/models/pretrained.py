@@ -7,7 +7,7 @@ import keras
 
 from kzoo.durable import output_path, written_file
 from kzoo.models.arguments import Arguments
-from kzoo.models.registry import create_model
+from kzoo.models.registry import constructor, create_model
 from kzoo.weights import classes_of, convert_torch_checkpoint, fetch, layout_named, named_as_weights, weights_info
 
 
@@ -51,6 +51,7 @@ def import_checkpoint(
             `out` does not end in `.weights.h5`.
         OSError: If the file cannot be written.
     """
+    constructor(model)  # raises what is wrong with the name before anything is read
     shortcut = layout_named(layout).shortcut
     target = output_path(named_as_weights(out))
     form: Arguments = {"classes": classes_of(checkpoint, layout), "shortcut": shortcut}

@@ -57,9 +57,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         ImportError: If PyTorch is missing.
         ValueError: If it is no checkpoint, damaged, or holds anything but plain data and tensors. Nothing is run.
     """
-    torch = require_torch()
     if not arguments.path(path, "path").is_file():
         raise FileNotFoundError(f"Expected a PyTorch checkpoint. Received: {path}, which does not exist.")
+    torch = require_torch()
     content = read_bytes(Path(path), _MOST_BYTES)
     _check_archive(content, path)
     try:
