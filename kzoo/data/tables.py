@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from kzoo.data.arrow import Stored
 from kzoo.data.assembling import Member, assembled
 from kzoo.data.columns import COLUMNS, Rows
@@ -17,6 +19,8 @@ from kzoo.data.files import LARGEST_FILE
 from kzoo.data.images import Decoding
 from kzoo.data.layouts import SPLIT_NAMES
 from kzoo.data.rows import rows_of, table_files
+
+_LARGEST_WEIGHT = float(np.finfo(np.float32).max)
 
 
 def read_table(path: Path, decoding: Decoding, *, skip_unreadable: bool = False, cache: bool = True) -> Parts:
@@ -156,7 +160,7 @@ def _weight(path: Path, number: int, value: Any) -> float:
         weight = 1.0 if value in (None, "") else float(value)
     except (TypeError, ValueError, OverflowError):
         weight = -1.0
-    if not 0 <= weight < float("inf"):
+    if not 0 <= weight <= _LARGEST_WEIGHT:
         raise ValueError(
             f"{str(path)!r}, row {number}: the weight must be a number, 0 or larger. Received: {_short(value)}."
         )

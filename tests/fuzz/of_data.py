@@ -102,6 +102,7 @@ def csv_table(content, folder):
 
 
 LINES = [
+    b'{"image": "a.png", "label": 1, "split": "train", "weight": 3e38}\n',
     b'{"image": "a.png", "label": 1, "split": "train", "weight": 1}\n',
     b'{"image": "a.png", "label": 1}\n{"image": "b.png", "label": 0, "weight": 0.5}\n',
 ]

@@ -72,7 +72,7 @@ def changed_bytes(draw, seed):
 
 DEEP = b"[" * 100_000
 NESTED = json.loads("[" * 500 + "]" * 500)
-NUMBERS = (True, -1, 1.5, 10**400, -float("inf"), float("nan"))
+NUMBERS = (True, -1, 1.5, 10**400, 1e300, -float("inf"), float("nan"))
 ODD = (None, *NUMBERS, "", "\ud800", "a/../..", [], [[]], {}, {"": {}}, NESTED)
 
 
