@@ -78,7 +78,7 @@ def _saved_files(folder: Path) -> list[Path]:
 
 def _is_arrow(name: str) -> bool:
     """Returns whether a name is that of an Arrow file, and of one in the same folder."""
-    return PurePath(name).name == name and name.endswith(".arrow")
+    return PurePath(name).name == name and PurePath(name).suffix == ".arrow"
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -467,6 +467,7 @@ def test_splits_of_other_names_are_told(tmp_path):
         ("[]", "must be a JSON object"),
         ("{}", "must list the files. Received: None"),
         ('{"_data_files": [{"filename": "../x.arrow"}]}', "must list the files"),
+        ('{"_data_files": [{"filename": ".arrow"}]}', "must list the files"),
         ('{"_indices_files": [{"filename": "x"}]}', "call `flatten_indices`"),
     ],
 )
