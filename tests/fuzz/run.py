@@ -24,28 +24,28 @@ _LARGEST_INPUT = 4096  # bytes
 _MEMORY = Path("/dev/shm")  # files are made and removed some thousand times a second
 
 
-def fuzz(name: str, target: Target, seconds: int, findings: Path, place: Path) -> None:
+def fuzz(name: str, target: Target, seconds: int, seed: int, findings: Path, place: Path) -> None:
     """Fuzzes a target, and ends the process."""
     corpus, folder = place / "corpus", place / "folder"
     corpus.mkdir()
     folder.mkdir()
-    for number, seed in enumerate(target.seeds()):
-        (corpus / f"seed-{number}").write_bytes(seed)
+    for number, content in enumerate(target.seeds()):
+        (corpus / f"seed-{number}").write_bytes(content)
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + _ROOM_BYTES, resource.RLIM_INFINITY))
-    limits = [f"-max_total_time={seconds}", f"-timeout={_SECONDS_EACH}", f"-max_len={_LARGEST_INPUT}"]
+    limits = [f"-seed={seed}", f"-max_total_time={seconds}", f"-timeout={_SECONDS_EACH}", f"-max_len={_LARGEST_INPUT}"]
     said = ["-print_final_stats=1", f"-artifact_prefix={findings / name}-"]
     atheris.Setup([name, *limits, *said, str(corpus)], lambda content: target.check(content, folder))
     atheris.Fuzz()
 
 
-def has_fault(name: str, seconds: int, findings: Path) -> bool:
+def has_fault(name: str, seconds: int, seed: int, findings: Path) -> bool:
     """Fuzzes a target in a process of its own; returns whether it found a fault, which it prints."""
     print(f"== {name}", flush=True)
     with tempfile.TemporaryDirectory(prefix="kzoo-fuzz-", dir=_MEMORY if _MEMORY.is_dir() else None) as place:
         process = os.fork()
         if not process:
-            fuzz(name, TARGETS[name], seconds, findings, Path(place))
+            fuzz(name, TARGETS[name], seconds, seed, findings, Path(place))
         _, status = os.waitpid(process, 0)
     return status != 0
 
@@ -56,9 +56,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=own, help="targets; by default all that kzoo's own code reads")
     parser.add_argument("--seconds", type=int, default=1, help="for each")
+    parser.add_argument("--seed", type=int, default=0, help="of what is tried; 0 for another one each time")
     parser.add_argument("--findings", type=Path, default=Path(tempfile.gettempdir()), help="folder of what is found")
     options = parser.parse_args()
-    faults = [name for name in options.names if has_fault(name, options.seconds, options.findings)]
+    faults = [name for name in options.names if has_fault(name, options.seconds, options.seed, options.findings)]
     print(f"{len(options.names)} targets, faults in: {', '.join(faults) or 'none'}", flush=True)
     return 1 if faults else 0
 
