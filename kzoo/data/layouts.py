@@ -68,7 +68,7 @@ def _with_splits(files: Files, prefix: tuple[str, ...]) -> Layout:
             members = classes.setdefault(_class_name(parts[1]), [])
             members += [name] if is_file else []
         elif is_file or len(parts) > 2:
-            raise ValueError(f"{files.where(name)!r} must not be there: files lie in `split/class/file`.")
+            raise ValueError(f"Every file must lie in `split/class/file`. Received: {files.where(name)!r}.")
     if elsewhere:
         listed = ", ".join(f"{folder!r} ({count:,})" for folder, count in sorted(elsewhere.items()))
         warnings.warn(f"{files.path}: files outside the splits are left out: {listed}.", stacklevel=2)
@@ -85,8 +85,8 @@ def _without_splits(files: Files, prefix: tuple[str, ...]) -> Layout:
         parts = _parts(name)[len(prefix) :]
         if len(parts) != 2:
             raise ValueError(
-                f"{files.where(name)!r} must not be there: without the folders `train` and `test`, files lie in "
-                "`class/file`."
+                "Every file must lie in `class/file`, without the folders `train` and `test`. "
+                f"Received: {files.where(name)!r}."
             )
         classes[_class_name(parts[0])].append(name)
     if not classes:

@@ -14,7 +14,7 @@ from kzoo.evaluation import evaluate
 from kzoo.training.checkpoint import newest_state
 from kzoo.training.divergence import first_layer_gone_wrong
 from kzoo.training.json_files import write_json
-from kzoo.training.memory import largest_that_fits
+from kzoo.training.memory import largest_that_fits, reason_of
 from kzoo.training.picture import plot_history
 from kzoo.training.recording import Recorder
 from kzoo.training.run import Run
@@ -122,10 +122,10 @@ def explained_shortage(error: BaseException, run: Run, model: keras.Model, train
     traceback.clear_frames(error.__traceback__)  # they hold what did not fit
     state = newest_state(run.checkpoints)
     fits = None if state is None else largest_that_fits(model, train, state)
-    reason = str(error).strip().partition("\n")[0] or type(error).__name__
     advice = (
         "No smaller batch was found that fits."
         if fits is None
         else f"A batch of {fits} fits: --batch-size {fits}, or recipe.override(batch_size={fits}), in a new run."
     )
-    return OutOfMemoryError(f"A batch of {train.batch_size} images must fit into memory. Received: {reason}. {advice}")
+    expected = f"A batch of {train.batch_size} images must fit into memory"
+    return OutOfMemoryError(f"{expected}. Received: {reason_of(error).rstrip('.')}. {advice}")

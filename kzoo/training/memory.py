@@ -1,5 +1,9 @@
 """Trainings that memory is too short for."""
 
+import contextlib
+import gc
+import re
+
 import keras
 
 from kzoo.data import Batches
@@ -19,6 +23,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def reason_of(error: BaseException) -> str:
+    """Returns the line of an error that says what was missing: Keras puts others before it."""
+    said = re.sub(r"\x1b\[[\d;]*m", "", str(error))  # colours
+    lines = [line.strip() for line in said.splitlines() if line.strip()] or [type(error).__name__]
+    return next((line for line in lines if any(phrase.casefold() in line.casefold() for phrase in _PHRASES)), lines[0])
+
+
 def largest_that_fits(model: keras.Model, batches: Batches, state: TrainState) -> int | None:
     """Trains a step on ever smaller batches, from half the size on, and returns the first size that memory holds.
 
@@ -33,12 +44,10 @@ def largest_that_fits(model: keras.Model, batches: Batches, state: TrainState) -
     size = batches.batch_size // 2
     while size:
         smaller = Batches(batches.split, batches.classes, batch_size=size)
-        try:
+        gc.collect()  # of what did not fit
+        with contextlib.suppress(Exception):  # without memory backends fail in many ways, and not all say why
             set_arrays(model, state.arrays)
             model.train_on_batch(*smaller.batch(0, 0))
             return size
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
         size //= 2
     return None

@@ -28,7 +28,7 @@ from kzoo.training.divergence import _first_with_bad_output
 from kzoo.training.keeper import Interval, Keeper
 from kzoo.training.listing import list_runs
 from kzoo.training.lock import command_to_go_on, is_locked, locked
-from kzoo.training.memory import is_out_of_memory
+from kzoo.training.memory import is_out_of_memory, reason_of
 from kzoo.training.opening import check_begins, check_same
 from kzoo.training.session import Session
 from kzoo.training.state import TrainState
@@ -490,6 +490,12 @@ def test_batch_that_memory_is_too_short_for_is_an_error(data, tmp_path, monkeypa
     with pytest.raises(OutOfMemoryError, match=message):
         go(data, tmp_path / "run", model=model)
     assert "must fit into memory" in list_runs([tmp_path])[0].state
+
+
+def test_reason_of_a_shortage_is_the_line_that_says_it():
+    said = "Exception encountered when calling Model.call().\n\n\x1b[1mcan't allocate memory: 9 bytes\x1b[0m\n"
+    assert reason_of(RuntimeError(said)) == "can't allocate memory: 9 bytes"
+    assert reason_of(MemoryError()) == "MemoryError"
 
 
 def test_other_errors_are_no_shortage():
