@@ -137,7 +137,7 @@ def _archives(
             download(file.url, folder / file.name, sha256=file.sha256, size_bytes=file.size_bytes, progress=progress)
             for file in original.files
         ]
-    given = Path(archive).expanduser()
+    given = Path(os.path.expanduser(archive))
     if len(original.files) > 1 and given.is_file():
         names = ", ".join(file.name for file in original.files)
         raise ValueError(f"`archive` must be the folder with {names} for {name}. Received: {str(given)!r}.")
@@ -152,7 +152,7 @@ def _archives(
 
 
 def _read_source(name: str, original: Original | None, path: Path, decoding: Decoding, skip_unreadable: bool) -> Parts:
-    path = path.expanduser()
+    path = Path(os.path.expanduser(path))
     if not path.exists():
         raise FileNotFoundError(f"`source` must be a folder or a file that exists. Received: {str(path)!r}.")
     parts = read_parts(path, decoding, skip_unreadable=skip_unreadable)

@@ -192,7 +192,7 @@ def _as_listed(parts: Parts, splits: Mapping[str, Sequence[str]]) -> tuple[Split
 
 def located(name_or_path: str | os.PathLike[str], data_dir: str | os.PathLike[str] | None) -> tuple[str, Path]:
     """Returns the name by which to load a dataset again, from anywhere, and the path where it is."""
-    path = arguments.path(name_or_path, "name_or_path").expanduser()
+    path = Path(os.path.expanduser(arguments.path(name_or_path, "name_or_path")))  # `~nobody` stays as it is
     name = os.fspath(name_or_path)
     if re.fullmatch(r"\w+", name):
         try:

@@ -218,6 +218,11 @@ def test_names_do_not_matter(place, tree, encoded, name):
     assert 77 in images
 
 
+def test_home_of_nobody_is_no_home():
+    with pytest.raises(FileNotFoundError, match="~nobody-of-that-name/images"):
+        load_dataset("~nobody-of-that-name/images")
+
+
 def test_empty_name_is_an_error():
     with pytest.raises(ValueError, match="`name_or_path` must be a path. Received: name_or_path=''"):
         load_dataset("")
