@@ -1,6 +1,5 @@
 """A training that was left goes on to the same bytes."""
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -550,12 +549,21 @@ def test_command_that_goes_on_names_the_run_where_it_is(monkeypatch, program):
 
 def test_look_at_a_run_keeps_no_training_out(tmp_path):
     (tmp_path / "run").mkdir()
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(locked(tmp_path / "run"))
-        assert is_locked(tmp_path / "run")
-        threading.Timer(0.1, stack.pop_all().close).start()
-        with locked(tmp_path / "run", wait_s=30):
-            pass
+    has_it, may_end = threading.Event(), threading.Event()
+
+    def look():
+        with locked(tmp_path / "run"):
+            has_it.set()
+            may_end.wait(30)
+            time.sleep(0.1)
+
+    other = threading.Thread(target=look)
+    other.start()
+    has_it.wait(30)
+    assert is_locked(tmp_path / "run")
+    may_end.set()
+    with locked(tmp_path / "run", wait_s=30):
+        assert not other.join(30)
 
 
 def test_run_of_another_user_is_not_known_to_be_locked(tmp_path, monkeypatch):
