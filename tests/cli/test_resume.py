@@ -14,7 +14,9 @@ from kzoo.training.checkpoint import newest_state
 
 @pytest.fixture
 def signals_as_they_were():
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Hears signals, which whoever started the tests in the background has ignored, and undoes it."""
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
