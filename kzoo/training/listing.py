@@ -74,5 +74,5 @@ def _state_of(run: Run) -> RunState:
 def _status(run: Run) -> dict[str, Any]:
     try:
         return dict(read_json(run.directory / STATUS, STATUS_BYTES))
-    except (OSError, ValueError, TypeError, RecursionError):
+    except (OSError, ValueError, TypeError):
         return {}
