@@ -55,6 +55,7 @@ def main() -> None:
         with _ended_by_sigterm():
             app()
     except OSError as error:
+        _drop_what_is_not_written()
         sys.exit(printable(f"kzoo: {str(error).removeprefix(f'[Errno {error.errno}] ')}"))
     except FORESEEN as error:
         sys.exit(printable(f"kzoo: {error}"))
@@ -63,6 +64,14 @@ def main() -> None:
     except _Terminated as end:
         typer.echo("kzoo: ended by SIGTERM", err=True)
         raise end
+
+
+def _drop_what_is_not_written() -> None:
+    """Drops what standard output does not take: Python would try again at its end, and exit with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Terminated(SystemExit):

@@ -29,6 +29,7 @@ _DAMAGE = (
     ValueError,
 )
 LARGEST_FILE = 1 << 28  # bytes, of one image: a zip may claim anything
+_PIECE = 1 << 20  # bytes to ask a zip for at once: memory for them is taken before it is known that they are there
 
 # What operating systems and programs leave behind, whatever the case.
 _JUNK = {
@@ -144,7 +145,7 @@ class Archive(Files):
         _check_size(self.where(name), entry.file_size)
         lock, archive = self._opened.get()
         with lock, _whole(f"{name!r} in {str(self.path)!r} must be readable."), archive.open(entry) as file:
-            return file.read(LARGEST_FILE + 1)
+            return b"".join(iter(functools.partial(file.read, _PIECE), b""))
 
     def stamp(self, name: str) -> tuple[int, int]:
         return self._entries[name].file_size, self._entries[name].CRC

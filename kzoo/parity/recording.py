@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -73,8 +74,10 @@ class Recording:
         names = list(self.arrays)
         header = {"format": _FORMAT, "settings": self.settings, "environment": self.environment, "arrays": names}
         members: dict[str, Any] = {_HEADER: np.array(json.dumps(header)), **self.arrays}
+        content = io.BytesIO()  # NumPy 2.0 leaves a file open that it cannot finish
+        np.savez_compressed(content, **members)
         with written_file(output_path(path)) as aside:
-            np.savez_compressed(aside, **members)
+            aside.write_bytes(content.getvalue())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Recording":

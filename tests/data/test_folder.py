@@ -1,4 +1,6 @@
 import os
+import struct
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -196,6 +198,24 @@ def test_zip_that_claims_too_much_is_an_error(tmp_path, tree, monkeypatch):
             archive.writestr(name, data)
     with pytest.raises(ValueError, match="train/cat/0.png' must have at most 1,000 bytes. Received: 5,000"):
         load_dataset(tmp_path / "pets.zip")
+
+
+def test_zip_that_claims_to_hold_more_than_there_is_takes_no_memory_for_it(tmp_path, tree):
+    path = tmp_path / "pets.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in tree.items():
+            archive.writestr(name, data)
+    content = bytearray(path.read_bytes())
+    of_first = content.index(b"PK\x01\x02") + 20
+    content[of_first : of_first + 8] = struct.pack("<II", 1 << 28, 1 << 28)  # its size, packed and unpacked
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="must be readable"):
+            load_dataset(path)
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_links_and_pipes_do_not_hang(tmp_path, tree):
