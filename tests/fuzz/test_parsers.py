@@ -109,7 +109,6 @@ def test_any_bytes_are_read_or_refused_by_name(target, folder):
 
     @settings(
         max_examples=target.examples,
-        derandomize=True,  # what is new is looked for by `run.py`
         database=None,
         deadline=datetime.timedelta(seconds=20),
         suppress_health_check=list(HealthCheck),
