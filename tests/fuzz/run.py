@@ -59,6 +59,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of what is tried; 0 for another one each time")
     parser.add_argument("--findings", type=Path, default=Path(tempfile.gettempdir()), help="folder of what is found")
     options = parser.parse_args()
+    options.findings.mkdir(parents=True, exist_ok=True)
     faults = [name for name in options.names if has_fault(name, options.seconds, options.seed, options.findings)]
     print(f"{len(options.names)} targets, faults in: {', '.join(faults) or 'none'}", flush=True)
     return 1 if faults else 0
