@@ -1,4 +1,4 @@
-"""Archives of NumPy arrays (`.npz`), read as what a stranger may have written."""
+"""Archives of NumPy arrays (`.npz`): written, and read as what a stranger may have written."""
 
 import math
 import os
@@ -6,6 +6,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,20 @@ def read_arrays(
         raise
     except _DAMAGE as error:
         raise ValueError(str(error) or type(error).__name__) from error
+
+
+def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, npt.ArrayLike], *, packed: bool = False) -> None:
+    """Writes an archive as `numpy.savez` does, which up to NumPy 2.0 leaves a file open that it cannot finish.
+
+    Args:
+        path: Path of the archive.
+        arrays: Name of each array to the array.
+        packed: Boolean, whether to compress them. Defaults to `False`.
+    """
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
 
 
 def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, packed: bool, allowed: str) -> npt.NDArray[Any]:

@@ -1,4 +1,6 @@
+import gc
 import io
+import resource
 import struct
 import tracemalloc
 import zipfile
@@ -6,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from kzoo.archives import read_arrays
+from kzoo.archives import read_arrays, write_arrays
 
 
 def header(shape, descr="<f8"):
@@ -101,3 +103,21 @@ def test_file_that_is_no_archive_is_refused(tmp_path):
         read_arrays(tmp_path / "a.npz")
     with pytest.raises(FileNotFoundError):
         read_arrays(tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_archives_are_those_of_numpy(tmp_path, packed):
+    write_arrays(tmp_path / "own.npz", ARRAYS, packed=packed)
+    (np.savez_compressed if packed else np.savez)(tmp_path / "numpy.npz", **ARRAYS)
+    assert (tmp_path / "own.npz").read_bytes() == (tmp_path / "numpy.npz").read_bytes()
+
+
+def test_archive_that_cannot_be_finished_is_not_left_open(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_arrays(tmp_path / "a.npz", ARRAYS)
+        gc.collect()  # whatever is left open is told here, and fails the test
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "export": {
         "__init__",
         "acceleration",
+        "archives",
         "arguments",
         "bounded",
         "choices",

@@ -69,7 +69,8 @@ def main() -> None:
 def _drop_what_is_not_written() -> None:
     """Drops what standard output does not take: Python would try again at its end, and exit with 120."""
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:  # whoever started the program may have closed it
+            sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from kzoo.archives import write_arrays
 from kzoo.data.cached import FORMAT, CachedExamples
 from kzoo.data.examples import ArrayExamples, Examples, sums_of
 from kzoo.data.images import Decoding, decoder_versions
@@ -130,8 +131,8 @@ def _write(source: str, items: Sequence[Item], decoding: Decoding, folder: Path)
     _check_room(source, folder.parent, len(items) * int(np.prod(shape)))
     with written_folder(folder) as aside:
         checksums, sums = _fill(aside / "pixels", items, decoding, shape, unreadable)
-        with (aside / "index.npz").open("wb") as file:
-            np.savez(file, crc32=checksums, sums=sums, labels=np.array([item.label for item in items], np.int64))
+        labels = np.array([item.label for item in items], np.int64)
+        write_arrays(aside / "index.npz", {"crc32": checksums, "sums": sums, "labels": labels})
         about = {
             "format": FORMAT,
             "source": source,

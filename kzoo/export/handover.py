@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from kzoo.archives import write_arrays
 from kzoo.arguments import path
 from kzoo.errors import ExportError
 from kzoo.evaluation import as_logits, log_softmax
@@ -69,13 +70,13 @@ def write_reference(images: npt.NDArray[np.uint8], batches: Sequence[int], folde
     """Writes the images to ask every runtime about, as pixels and as PNG files."""
     files = [_png(image) for image in images]
     (folder / EXAMPLE).write_bytes(files[0])
-    np.savez(
-        folder / REFERENCE,
-        images=images,
-        encoded=np.frombuffer(b"".join(files), np.uint8),
-        encoded_sizes=[len(file) for file in files],
-        batches=list(batches),
-    )
+    arrays: dict[str, npt.ArrayLike] = {
+        "images": images,
+        "encoded": np.frombuffer(b"".join(files), np.uint8),
+        "encoded_sizes": [len(file) for file in files],
+        "batches": list(batches),
+    }
+    write_arrays(folder / REFERENCE, arrays)
 
 
 def interpreter(python: str | os.PathLike[str] | None) -> str:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kzoo.archives import read_arrays
+from kzoo.archives import read_arrays, write_arrays
 from kzoo.durable import output_path, written_file
 from kzoo.training.kinds import check_kinds
 
@@ -74,10 +73,8 @@ class Recording:
         names = list(self.arrays)
         header = {"format": _FORMAT, "settings": self.settings, "environment": self.environment, "arrays": names}
         members: dict[str, Any] = {_HEADER: np.array(json.dumps(header)), **self.arrays}
-        content = io.BytesIO()  # NumPy 2.0 leaves a file open that it cannot finish
-        np.savez_compressed(content, **members)
         with written_file(output_path(path)) as aside:
-            aside.write_bytes(content.getvalue())
+            write_arrays(aside, members, packed=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Recording":

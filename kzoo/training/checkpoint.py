@@ -6,9 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from kzoo.archives import read_arrays
+from kzoo.archives import read_arrays, write_arrays
 from kzoo.bounded import read_json
 from kzoo.durable import remove_folder, remove_rest, written_folder
 from kzoo.training.kinds import check_kinds
@@ -44,7 +42,7 @@ def write_checkpoint(folder: Path, state: TrainState) -> Path:
     """
     path = folder / f"step-{state.numbers['step']:010d}"
     with written_folder(path) as aside:
-        np.savez(aside / "arrays.npz", **state.arrays)  # type: ignore[arg-type]
+        write_arrays(aside / "arrays.npz", state.arrays)
         (aside / "state.json").write_text(json.dumps(state.numbers, indent=1), encoding="utf-8")
         files = {name: _seal(aside / name) for name in _FILES}
         (aside / "manifest.json").write_text(json.dumps({"format": FORMAT, "files": files}, indent=1), encoding="utf-8")

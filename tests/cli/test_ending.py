@@ -1,6 +1,7 @@
 """The program ends in order where SIGTERM asks for it, and says of the disk what a user must know."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -104,6 +105,15 @@ def test_sigterm_that_is_ignored_stays_so(program, own_sigterm, monkeypatch):
 
     monkeypatch.setattr(kzoo, "list_models", list_models)
     assert program("list") == (0, "")
+
+
+def test_mistake_is_told_where_standard_output_is_closed():
+    code = "import sys; sys.argv = ['kzoo', 'evaluate', 'nowhere']; from kzoo.cli import main; main()"
+    closed = f"exec {shlex.quote(sys.executable)} -c {shlex.quote(code)} >&-"
+    done = subprocess.run(["sh", "-c", closed], stderr=subprocess.PIPE, text=True)
+    assert done.stderr.splitlines()[-1].startswith("kzoo: Expected a run directory")
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 1
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
