@@ -153,7 +153,9 @@ def resident():
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 before = resident()
-arrays = [np.ones(2**18, np.float32) for _ in range(600)]  # 1 MB each
+# glibc takes blocks of up to 32 MB from its heap once one of that size was freed: then one small block of another
+# thread at the heap's end would hold all below it. Nothing before frees any of 31 MB.
+arrays = [np.ones(31 * 2**18, np.float32) for _ in range(20)]
 del arrays
 print(json.dumps((resident() - before) / 2**20))
 """
@@ -164,7 +166,7 @@ print(json.dumps((resident() - before) / 2**20))
     "code", ["import kzoo", "import kzoo; kzoo.resnet20().predict(np.zeros((8, 32, 32, 3)), verbose=0)"]
 )
 def test_memory_that_a_user_frees_goes_back_to_the_system(code, tmp_path):
-    assert in_new_process(MEMORY.replace("IMPORT", code), tmp_path) < 30  # of 600 MB
+    assert in_new_process(MEMORY.replace("IMPORT", code), tmp_path) < 30  # of 620 MB
 
 
 def test_memory_is_kept_where_the_user_asks_for_it(tmp_path):
