@@ -38,6 +38,7 @@ class BatchNorm(QuickLayer):
     """
 
     makes_spare = True
+    casts_weights = True  # none: they stay as they are
 
     def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -65,14 +66,13 @@ class BatchNorm(QuickLayer):
         return are_images(inputs, self._channels)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        x = keras.ops.cast(inputs, self.variable_dtype)
         if training and self.trainable:
-            y, mean, variance = ops.batch_norm(x, self.gamma, self.beta, self.epsilon)
+            y, mean, variance = ops.batch_norm(inputs, self.gamma, self.beta, self.epsilon)
             ops.update_average(self.moving_mean, mean, self.momentum)
             ops.update_average(self.moving_variance, variance, self.momentum)
         else:
             scale = self.gamma * keras.ops.rsqrt(self.moving_variance + self.epsilon)
-            y = ops.scale_shift(x, scale, self.beta - self.moving_mean * scale)
+            y = ops.scale_shift(inputs, scale, self.beta - self.moving_mean * scale)
         return keras.ops.cast(y, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
