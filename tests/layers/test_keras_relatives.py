@@ -76,7 +76,7 @@ CASES = {
         [
             ({}, IMAGE, IMAGE, {}),
             ({"max_value": 6, "negative_slope": 0.1, "threshold": 0.5}, (2, 3), (2, 3), {}),
-            ({}, (4,), (4,), {"input_dtype": "int32"}),
+            ({"negative_slope": 0.3}, (4,), (4,), {}),
         ],
     ),
     "ScaleShift": (
