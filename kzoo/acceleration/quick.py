@@ -63,7 +63,8 @@ class QuickLayer(keras.layers.Layer):
         training = kwargs.get("training")
         if (
             len(args) == 1
-            and len(kwargs) == ("training" in kwargs)
+            and len(kwargs)
+            == ("training" in kwargs) + (kwargs.get("mask", "none") is None)  # in models Keras passes `mask=None`
             and (training is not None or not self._takes_training)
             and self.is_as_defined()
             and is_prepared(self, args[0])

@@ -19,6 +19,7 @@ from kzoo.streams import check_seed, stream
 Batch = tuple[npt.NDArray[Any], ...]
 
 _THREADS = min(4, os.cpu_count() or 1)  # that prepare batches, and how many are prepared ahead
+_PREPARES = "kzoo.Batches has threads of its own, and Keras's would mix up its epochs."
 _OF_A_PROCESS = ("_process", "_lock", "_helper", "_ahead")
 
 
@@ -29,7 +30,8 @@ class Batches(keras.utils.PyDataset):
     The first `fit` begins at epoch 0, and each epoch that Keras takes whole moves on to the next, also from one `fit`
     to another; evaluations count like epochs. An epoch that was interrupted is served again from where it began. `fit`
     does not tell its `initial_epoch`: say `start_at(initial_epoch)` before. Pass `shuffle=False` to `fit`; the order is
-    drawn here. While a batch is in use, threads prepare the next ones (unless they are single images).
+    drawn here. While a batch is in use, threads prepare the next ones (unless they are single images), so that Keras's
+    `workers` stay at 1.
 
     Args:
         split: `Split` to serve.
@@ -83,6 +85,26 @@ class Batches(keras.utils.PyDataset):
         self._cached_order: tuple[tuple[object, ...], npt.NDArray[np.intp]] | None = None
         self._last = -1
         self._begin()
+
+    @property
+    def workers(self) -> int:
+        """Number of Keras's threads that ask for batches: 1."""
+        return 1
+
+    @workers.setter
+    def workers(self, value: int) -> None:
+        if integer(value, "workers", least=0) > 1:
+            raise ValueError(f"`workers` must be at most 1: {_PREPARES} Received: workers={value}.")
+
+    @property
+    def use_multiprocessing(self) -> bool:
+        """Whether Keras asks for batches from other processes: no."""
+        return False
+
+    @use_multiprocessing.setter
+    def use_multiprocessing(self, value: bool) -> None:
+        if boolean(value, "use_multiprocessing"):
+            raise ValueError(f"`use_multiprocessing` must be False: {_PREPARES} Received: use_multiprocessing=True.")
 
     @property
     def batches_per_epoch(self) -> int:

@@ -24,7 +24,7 @@ class Conv2D(QuickLayer):
         kernel_initializer: Initializer of the kernel. Defaults to `"he_normal"`.
 
     Call arguments:
-        inputs: Tensor of shape `(batch, height, width, channels)`.
+        inputs: Tensor of shape `(batch, height, width, channels)`, float or integer.
 
     Returns:
         Tensor of shape `(batch, ceil(height / stride), ceil(width / stride), filters)`.

@@ -22,6 +22,8 @@ Tensor = Any
 def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = None) -> Tensor:
     """Does what `kzoo.ops.generic.conv2d` does, without a copy of `x`."""
     x, kernel, bias = _tensors(x, kernel, bias)
+    if not x.is_floating_point():
+        x = x.to(kernel.dtype)
     y = F.conv2d(x.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1), bias, stride, kernel.shape[0] // 2)
     return y.permute(0, 2, 3, 1)
 
@@ -97,7 +99,7 @@ def update_average(average: Any, value: Tensor, momentum: float) -> None:
 
 def sgd_step(
     weights: Sequence[Any],
-    velocities: Sequence[Any],
+    velocities: Sequence[Any] | None,
     gradients: Sequence[Tensor],
     rate: Tensor,
     *,
@@ -108,7 +110,8 @@ def sgd_step(
     """Does what `kzoo.ops.generic.sgd_step` says, by a few operations over all weights."""
     if not torch_steps.ACCELERATION.is_active():
         return False
-    values, moving = ([variable.value for variable in variables] for variables in (weights, velocities))
+    values = [variable.value for variable in weights]
+    moving = None if velocities is None else [variable.value for variable in velocities]
     options = {"momentum": momentum, "nesterov": nesterov, "decay": decay}
     torch_steps.sgd_step(values, moving, gradients, ops.convert_to_tensor(rate), **options)
     return True

@@ -33,8 +33,9 @@ def test_layers_of_kzoo_skip_keras_where_the_backend_runs_layer_by_layer(monkeyp
 
 @pytest.mark.skipif(os.environ.get("KZOO_ACCELERATION") == "off", reason="Keras calls them then")
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="compiled elsewhere")
-def test_a_network_in_mixed_precision_skips_keras_too(monkeypatch):
-    keras.config.set_dtype_policy("mixed_bfloat16")
+@pytest.mark.parametrize("kind", ["float32", "mixed_bfloat16"])
+def test_the_layers_of_a_network_skip_keras(kind, monkeypatch):
+    keras.config.set_dtype_policy(kind)
     model = kzoo.resnet(8, input_shape=(8, 8, 3), dropout=0.1)
     calls, original = [], keras.layers.Layer.__call__
     monkeypatch.setattr(

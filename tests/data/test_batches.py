@@ -121,6 +121,17 @@ def test_batches_reject_wrong_arguments(numbered, classes, batch_size, message):
         Batches(numbered, classes, batch_size=batch_size)
 
 
+def test_batches_refuse_threads_and_processes_of_keras(batches):
+    with pytest.raises(ValueError, match="`workers` must be at most 1: kzoo.Batches has threads of its own"):
+        batches.workers = 2
+    with pytest.raises(ValueError, match="`use_multiprocessing` must be False: kzoo.Batches has threads of its own"):
+        batches.use_multiprocessing = True
+    with pytest.raises(ValueError, match="`workers` must be at least 0. Received: workers=-1."):
+        batches.workers = -1
+    batches.workers, batches.use_multiprocessing = 1, False
+    assert (batches.workers, batches.use_multiprocessing) == (1, False)
+
+
 class Follow(keras.callbacks.Callback):
     """Moves the batches to the epoch, as training does."""
 
