@@ -53,6 +53,8 @@ class QuickLayer(keras.layers.Layer):
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if "mask" in kwargs and kwargs["mask"] is None:  # what models of Keras's pass on where there is no mask
+            del kwargs["mask"]
         training = kwargs.get("training")
         if (
             len(args) == 1

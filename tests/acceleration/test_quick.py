@@ -31,6 +31,19 @@ def test_layers_of_kzoo_skip_keras_where_the_backend_runs_layer_by_layer(monkeyp
     assert calls == ([] if keras.backend.backend() == "torch" else layers)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="calls are quick on PyTorch")
+@pytest.mark.skipif(os.environ.get("KZOO_ACCELERATION") == "off", reason="Keras calls them then")
+def test_layers_inside_models_skip_keras(monkeypatch):
+    inputs = keras.Input((4, 4, 3))
+    model = kzoo.Model(inputs, kzoo.Dropout(0.5)(kzoo.BatchNorm()(kzoo.Conv2D(3)(inputs))))
+    calls, original = [], keras.layers.Layer.__call__
+    monkeypatch.setattr(
+        keras.layers.Layer, "__call__", lambda self, *a, **k: calls.append(self) or original(self, *a, **k)
+    )
+    model(ops.convert_to_tensor(IMAGES), training=True)
+    assert calls == [model]
+
+
 def test_arrays_and_other_dtypes_are_converted():
     layer = built(kzoo.ReLU())
     for images in (IMAGES, IMAGES.astype("float64"), ops.convert_to_tensor(IMAGES.astype("float64"))):
