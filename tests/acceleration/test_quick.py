@@ -41,7 +41,7 @@ def test_layers_inside_models_skip_keras(monkeypatch):
         keras.layers.Layer, "__call__", lambda self, *a, **k: calls.append(self) or original(self, *a, **k)
     )
     model(ops.convert_to_tensor(IMAGES), training=True)
-    assert calls == [model]
+    assert not [layer for layer in calls if layer in model.layers]
 
 
 def test_arrays_and_other_dtypes_are_converted():
