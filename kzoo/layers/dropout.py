@@ -36,6 +36,8 @@ class Dropout(QuickLayer):
         - [Srivastava et al., 2014](https://jmlr.org/papers/v15/srivastava14a.html), section 10 (the scaling)
     """
 
+    casts_weights = True  # there are none to cast
+
     def __init__(self, rate: float, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True

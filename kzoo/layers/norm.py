@@ -40,6 +40,7 @@ class BatchNorm(QuickLayer):
     """
 
     makes_spare = True
+    casts_weights = True  # none: they stay as they are
 
     def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -73,20 +74,19 @@ class BatchNorm(QuickLayer):
                 "`mask` must have one axis less than the inputs. "
                 f"Received: mask of shape {tuple(mask.shape)}, inputs of shape {tuple(inputs.shape)}."
             )
-        x = keras.ops.cast(inputs, self.variable_dtype)
         if training and self.trainable:
-            y, mean, variance = self._normalized(x, mask)
+            y, mean, variance = self._normalized(inputs, mask)
             ops.update_average(self.moving_mean, mean, self.momentum)
             ops.update_average(self.moving_variance, variance, self.momentum)
         else:
             scale = self.gamma * keras.ops.rsqrt(self.moving_variance + self.epsilon)
-            y = ops.scale_shift(x, scale, self.beta - self.moving_mean * scale)
+            y = ops.scale_shift(inputs, scale, self.beta - self.moving_mean * scale)
         return keras.ops.cast(y, self.compute_dtype)
 
     def _normalized(self, x: Any, mask: Any) -> tuple[Any, Any, Any]:
         if mask is None:
             return ops.batch_norm(x, self.gamma, self.beta, self.epsilon)
-        return ops.masked_batch_norm(x, mask, self.gamma, self.beta, self.epsilon)
+        return ops.masked_batch_norm(keras.ops.cast(x, self.variable_dtype), mask, self.gamma, self.beta, self.epsilon)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape

@@ -68,18 +68,20 @@ def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[
     """Normalizes each channel over the batch and space, then scales and shifts.
 
     Args:
-        x: Tensor of shape `(batch, height, width, channels)`.
+        x: Tensor of shape `(batch, height, width, channels)`, of the dtype of `gamma` or a narrower one.
         gamma: Scale, of shape `(channels,)`.
         beta: Shift, of shape `(channels,)`.
         epsilon: Float, added to the variance.
 
     Returns:
-        `(y, mean, biased_variance)`: `y` like `x`, the statistics of shape `(channels,)`. The variance comes from
-        centred values and divides by the number of values.
+        `(y, mean, biased_variance)`: `y` shaped as `x`, the statistics of shape `(channels,)`. The variance comes from
+        centred values and divides by the number of values. All are computed in the dtype of `gamma` and have it; where
+        a backend reads and writes narrower values itself, `y` has the dtype of `x`.
 
     Reference:
         - [Ioffe & Szegedy, 2015](https://arxiv.org/abs/1502.03167), algorithm 1
     """
+    x = ops.cast(x, gamma.dtype)
     mean = ops.mean(x, axis=(0, 1, 2))
     centred = x - mean
     variance = ops.mean(ops.square(centred), axis=(0, 1, 2))
@@ -114,14 +116,15 @@ def scale_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """Scales and shifts each channel.
 
     Args:
-        x: Tensor of shape `(..., channels)`; integers become floats of the scale's type.
+        x: Tensor of shape `(..., channels)`, of the dtype of `scale` or a narrower one, or integers.
         scale: Tensor of shape `(channels,)`.
         shift: Tensor of shape `(channels,)`.
 
     Returns:
-        Tensor shaped as `x`.
+        Tensor shaped as `x`, in the dtype of `scale`; or that of `x`, as `batch_norm`.
     """
-    return as_floats(x, scale) * scale + shift
+    scale, shift = ops.convert_to_tensor(scale), ops.convert_to_tensor(shift)
+    return ops.cast(x, scale.dtype) * scale + shift
 
 
 def subsample(x: Tensor, stride: int) -> Tensor:

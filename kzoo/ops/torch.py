@@ -57,7 +57,7 @@ def _differentiates(tensors: Sequence[Tensor | None]) -> bool:
 def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
     """Does what `kzoo.ops.generic.batch_norm` does in one operation; no gradient flows through the statistics."""
     x, gamma, beta = _tensors(x, gamma, beta)
-    if not torch_norm.takes(x):
+    if not torch_norm.takes(x, gamma):
         return generic.batch_norm(x, gamma, beta, epsilon)
     y, mean, variance = torch_norm.BatchNorm.apply(x, gamma, beta, epsilon)
     return y, mean, variance
@@ -66,7 +66,12 @@ def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[
 def scale_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """Does what `kzoo.ops.generic.scale_shift` does in one pass over `x`."""
     x, scale, shift = _tensors(x, scale, shift)
-    return torch.addcmul(shift, x, scale)
+    if x.dtype == scale.dtype:
+        return torch.addcmul(shift, x, scale)
+    if x.dtype != torch.bfloat16 or x.ndim != 4:
+        return generic.scale_shift(x, scale, shift)
+    unchanged = torch.zeros_like(scale), torch.ones_like(scale)  # mean and variance
+    return F.batch_norm(x.permute(0, 3, 1, 2), *unchanged, scale, shift, eps=0.0).permute(0, 2, 3, 1)
 
 
 def normalize(x: Tensor, largest: Tensor, mean: Tensor, std: Tensor) -> Tensor:
