@@ -31,7 +31,7 @@ from kzoo.cli.options import (
 )
 from kzoo.cli.showing import Name, cell, show, table
 from kzoo.errors import TrainingInterrupted
-from kzoo.training.recipes import RECIPES
+from kzoo.training.known_recipes import RECIPES
 
 app = typer.Typer()
 

@@ -19,6 +19,7 @@ from kzoo.training.checkpoint import keep_newest
 from kzoo.training.checks import check_model, check_stopping, checked_callbacks, warn_of_compiled
 from kzoo.training.finishing import explained_divergence, explained_shortage, finish
 from kzoo.training.keeper import Interval
+from kzoo.training.known_recipes import recipe as named_recipe
 from kzoo.training.lock import write_status
 from kzoo.training.memory import is_out_of_memory
 from kzoo.training.opening import opened_run, training_fingerprint
@@ -27,7 +28,6 @@ from kzoo.training.picture import require_matplotlib
 from kzoo.training.pixels import name_of_statistics, pixel_statistics
 from kzoo.training.progress import Progress, ending
 from kzoo.training.recipes import Recipe
-from kzoo.training.recipes import recipe as named_recipe
 from kzoo.training.recording import Clock, Recorder
 from kzoo.training.run import Run
 from kzoo.training.schedule import is_constant, schedule_for
