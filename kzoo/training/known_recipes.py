@@ -1,6 +1,11 @@
-"""The recipes that have a name."""
+"""The recipes that have a name, and how any other is found."""
 
-from kzoo.choices import check_choice
+import os
+from pathlib import Path
+from typing import Any
+
+from kzoo.choices import hint
+from kzoo.training.recipe_files import read_recipe_of_run, read_toml
 from kzoo.training.recipes import Recipe
 
 RECIPES = {
@@ -52,11 +57,45 @@ def list_recipes() -> list[str]:
     return list(RECIPES)
 
 
-def recipe(name: str) -> Recipe:
-    """Returns a recipe by name: `"default"`, `"akamaster"` or `"he2015"`.
+def recipe(name: str | os.PathLike[str]) -> Recipe:
+    """Returns a recipe by its name, or reads it from a file or a run.
+
+    Args:
+        name: `"default"`, `"akamaster"` or `"he2015"`; or the path of a TOML file, which ends in `.toml`, as
+            `kzoo recipe show` prints and docs/recipes.md describes; or that of a run directory.
 
     Raises:
-        ValueError: If there is none of that name.
+        FileNotFoundError: If there is no such file.
+        ValueError: If there is no recipe of that name, or the file does not hold one.
+
+    Example:
+        >>> kzoo.recipe("default").epochs
+        20
     """
-    check_choice("name", name, RECIPES)
-    return RECIPES[name]
+    return find_recipe(name, "name")
+
+
+def find_recipe(given: Any, argument: str = "recipe") -> Recipe:
+    """Returns what a caller means by a recipe: a `Recipe`, or what `recipe` takes.
+
+    Args:
+        given: What was given.
+        argument: String, what the caller's argument is called. Defaults to `"recipe"`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is neither.
+    """
+    if isinstance(given, Recipe):
+        return given
+    if isinstance(given, str) and given in RECIPES:
+        return RECIPES[given]
+    path = os.fspath(given) if isinstance(given, str | os.PathLike) else None
+    if isinstance(path, str) and path.endswith(".toml"):
+        return read_toml(path, RECIPES)
+    if isinstance(path, str) and path and Path(path, "config.json").is_file():
+        return read_recipe_of_run(path)
+    raise ValueError(
+        f"`{argument}` must be one of {', '.join(RECIPES)}, a file that ends in .toml, or a run directory. "
+        f"Received: {argument}={given!r}.{hint(given, RECIPES)}"
+    )

@@ -1,6 +1,5 @@
 """Trains any classifier by a recipe, and leaves a run directory."""
 
-import dataclasses
 import json
 import os
 import weakref
@@ -19,7 +18,7 @@ from kzoo.training.checkpoint import keep_newest
 from kzoo.training.checks import check_model, check_stopping, checked_callbacks, warn_of_compiled
 from kzoo.training.finishing import explained_divergence, explained_shortage, finish
 from kzoo.training.keeper import Interval
-from kzoo.training.known_recipes import recipe as named_recipe
+from kzoo.training.known_recipes import find_recipe
 from kzoo.training.lock import write_status
 from kzoo.training.memory import is_out_of_memory
 from kzoo.training.opening import opened_run, training_fingerprint
@@ -40,7 +39,7 @@ _OWN_OPTIMIZERS = weakref.WeakSet[Any]()  # that `fit` made: to replace one of t
 def fit(
     model: keras.Model,
     dataset: Dataset,
-    recipe: Recipe | str = "default",
+    recipe: Recipe | str | os.PathLike[str] = "default",
     callbacks: keras.callbacks.Callback | Iterable[keras.callbacks.Callback] | None = (),
     *,
     seed: int = 0,
@@ -62,7 +61,8 @@ def fit(
         model: A functional `keras.Model`, or a Sequential one with an Input, from images in [0, 255] to logits or
             probabilities. If it comes compiled, a warning names the optimizer that is replaced.
         dataset: A `Dataset` of as many classes.
-        recipe: A `Recipe` or the name of one. Defaults to `"default"`.
+        recipe: A `Recipe`, or what `kzoo.recipe` takes: a name, or the path of a TOML file or a run. Defaults to
+            `"default"`.
         callbacks: Further Keras callbacks, or one. Those that set the learning rate need a recipe with
             `schedule="constant"` and `warmup=0`. Defaults to `()`.
         seed: Integer, 0 or larger, from which order and augmentation of the images are drawn. Defaults to `0`.
@@ -93,7 +93,7 @@ def fit(
         >>> run = kzoo.fit(kzoo.resnet20(), kzoo.load_dataset("digits"), "default")
         >>> run.metrics["test_accuracy"]
     """
-    recipe = named_recipe(recipe) if isinstance(recipe, str) else recipe
+    recipe = find_recipe(recipe)
     if verbose not in _VERBOSE:
         raise ValueError(f"`verbose` must be one of {_VERBOSE}. Received: verbose={verbose!r}.")
     directory = None if run_dir is None else path(run_dir, "run_dir")
@@ -213,6 +213,6 @@ def _config(
             "fingerprint": fingerprint(dataset),
         },
         # `fit` leaves the normalization alone, so what the recipe asks for need not be so.
-        "recipe": dataclasses.asdict(recipe) | {"pixel_statistics": name_of_statistics(normalization, dataset)},
+        "recipe": recipe.record() | {"pixel_statistics": name_of_statistics(normalization, dataset)},
         "seed": seed,
     }

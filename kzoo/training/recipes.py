@@ -15,6 +15,9 @@ PixelStatistics = Literal["dataset", "imagenet"]
 class Recipe:
     """How to train. Use `dataclasses.replace` to change a field.
 
+    Fields after `precision` are ingredients that are off by default. What is said here of a field is also the comment
+    over it in the TOML files that `kzoo recipe show` prints.
+
     Attributes:
         epochs: Passes over the training split, if nothing stops earlier.
         batch_size: Images a step.
@@ -76,6 +79,23 @@ class Recipe:
         if given.get("patience") == 0 and given["patience"] is not False:
             given["patience"] = None
         return dataclasses.replace(self, **given)
+
+    def to_toml(self) -> str:
+        """Returns a TOML file that `kzoo.recipe` reads back to the same recipe, with a comment for each field."""
+        from kzoo.training.recipe_files import to_toml
+
+        return to_toml(self)
+
+    def record(self) -> dict[str, Any]:
+        """Returns the fields as a run's `config.json` has them: those that are off are left out.
+
+        So a run that began before there was such a field is still the same.
+        """
+        off = Recipe()
+        always = [one.name for one in dataclasses.fields(self)]
+        always = always[: always.index("precision") + 1]
+        values = dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if name in always or value != getattr(off, name)}
 
     def __post_init__(self) -> None:
         for one in dataclasses.fields(self):
