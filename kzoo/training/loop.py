@@ -21,8 +21,8 @@ from kzoo.training.keeper import Interval
 from kzoo.training.known_recipes import find_recipe
 from kzoo.training.lock import write_status
 from kzoo.training.memory import is_out_of_memory
+from kzoo.training.named_optimizers import optimizer_for
 from kzoo.training.opening import opened_run, training_fingerprint
-from kzoo.training.optimizer import optimizer_for
 from kzoo.training.picture import require_matplotlib
 from kzoo.training.pixels import name_of_statistics, pixel_statistics
 from kzoo.training.progress import Progress, ending
@@ -172,7 +172,7 @@ def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int, *, f
     """Compiles a classifier with the optimizer and the loss of a recipe."""
     from_logits = gives_logits(model) if from_logits is None else from_logits
     loss = keras.losses.CategoricalCrossentropy(from_logits=from_logits, label_smoothing=recipe.label_smoothing)
-    optimizer = optimizer_for(recipe, steps_per_epoch)
+    optimizer = optimizer_for(recipe, steps_per_epoch, model.trainable_variables)
     _OWN_OPTIMIZERS.add(optimizer)
     model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
 

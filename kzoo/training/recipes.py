@@ -3,8 +3,8 @@
 import dataclasses
 from typing import Any, Literal
 
-from kzoo.choices import PadMode, Precision, hint
-from kzoo.training.recipe_checks import LIMITS, checked
+from kzoo.choices import Optimizer, PadMode, Precision, hint
+from kzoo.training.recipe_checks import LIMITS, ClassWeights, checked
 
 Schedule = Literal["linear", "cosine", "step", "constant"]
 DecayOn = Literal["kernels", "all"]
@@ -22,10 +22,11 @@ class Recipe:
         epochs: Passes over the training split, if nothing stops earlier.
         batch_size: Images a step.
         drop_remainder: Whether an epoch leaves out a last step of fewer images; they are others in each epoch.
-        learning_rate: Peak rate of stochastic gradient descent.
-        momentum: Factor of the velocity at each step, as in PyTorch: the rate is not part of the velocity.
-        nesterov: Whether to look ahead.
-        weight_decay: Coupled: `weight_decay * weight` is added to the gradient before the momentum, as in PyTorch.
+        learning_rate: Peak rate of the optimizer.
+        momentum: Of `"sgd"`, factor of the velocity at each step, as in PyTorch: the rate is not part of the velocity.
+        nesterov: Of `"sgd"`, whether to look ahead.
+        weight_decay: Of `"sgd"` coupled: `weight_decay * weight` is added to the gradient before the momentum, as in
+            PyTorch. Of any other optimizer as Keras has it: `rate * weight_decay * weight` is taken from the weight.
         decay_on: `"kernels"` (weights of two axes or more) or `"all"`.
         schedule: After the warm-up: `"linear"` or `"cosine"` to 0, `"step"`, or `"constant"`. Set each step.
         warmup: Fraction of all steps in which the rate climbs linearly from `warmup_start` times its peak.
@@ -40,6 +41,17 @@ class Recipe:
         patience: Epochs without improvement of the validation loss after which to stop, or `None` to train to the end.
         min_delta: The least change of the validation loss that counts as an improvement.
         precision: Dtype policy that the model must have been built with.
+        optimizer: `"sgd"`, kzoo's, or one of Keras's by its name in small letters, such as `"adamw"` or `"lion"`. They
+            need other values of `learning_rate` and `weight_decay` than `"sgd"`.
+        optimizer_arguments: Further arguments of Keras's optimizer, for example `{ beta_2 = 0.95 }`. Not of `"sgd"`,
+            whose arguments are the fields of the recipe.
+        clip_norm: The largest Euclidean norm of the gradient of one weight array; longer ones are shortened to it.
+        global_clip_norm: The same of all gradients together.
+        clip_value: The largest absolute value within a gradient; others are cut.
+        accumulate_steps: Batches whose mean gradient makes one step of the optimizer, of which the schedule is.
+        bias_rate: Of `"sgd"`, factor on the rate of biases and of batch normalization's shift (beta).
+        class_weights: What an image counts in the loss: a table of weights by class name (1 for one that is left out),
+            or `"balanced"`, so that each class counts alike.
     """
 
     epochs: int = 20
@@ -63,6 +75,14 @@ class Recipe:
     patience: int | None = 5
     min_delta: float = 0.02
     precision: Precision = "float32"
+    optimizer: Optimizer = "sgd"
+    optimizer_arguments: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
+    clip_norm: float | None = None
+    global_clip_norm: float | None = None
+    clip_value: float | None = None
+    accumulate_steps: int = 1
+    bias_rate: float = 1.0
+    class_weights: ClassWeights = dataclasses.field(default=None, hash=False)
 
     def override(self, **changes: Any) -> "Recipe":
         """Returns a copy with the changes that are not `None`; a `patience` of 0 means none.
