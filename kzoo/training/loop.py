@@ -16,6 +16,7 @@ from kzoo.errors import DivergenceError
 from kzoo.evaluation import even_batch_size, gives_logits
 from kzoo.training.checkpoint import keep_newest
 from kzoo.training.checks import check_model, check_stopping, checked_callbacks, warn_of_compiled
+from kzoo.training.class_weights import weighted_training_split
 from kzoo.training.finishing import explained_divergence, explained_shortage, finish
 from kzoo.training.keeper import Interval
 from kzoo.training.known_recipes import find_recipe
@@ -158,7 +159,7 @@ def training_batches(dataset: Dataset, recipe: Recipe, seed: int) -> Batches:
         crop_padding=recipe.crop_padding, flip=recipe.flip and dataset.flip, pad_mode=recipe.pad_mode
     )
     return Batches(
-        dataset.train,
+        weighted_training_split(dataset, recipe.class_weights),
         dataset.classes,
         batch_size=recipe.batch_size,
         drop_remainder=recipe.drop_remainder,
