@@ -3,7 +3,7 @@
 import json
 import os
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import NoneType
 from typing import Any
 
@@ -17,6 +17,7 @@ from kzoo.evaluation import even_batch_size, gives_logits
 from kzoo.training.checkpoint import keep_newest
 from kzoo.training.checks import check_model, check_stopping, checked_callbacks, warn_of_compiled
 from kzoo.training.class_weights import weighted_training_split
+from kzoo.training.custom import Custom
 from kzoo.training.finishing import explained_divergence, explained_shortage, finish
 from kzoo.training.keeper import Interval
 from kzoo.training.known_recipes import find_recipe
@@ -50,6 +51,9 @@ def fit(
     from_logits: bool | None = None,
     resume: bool = False,
     checkpoint_every: str | int | Interval = "60s",
+    optimizer: keras.optimizers.Optimizer | None = None,
+    schedule: keras.optimizers.schedules.LearningRateSchedule | None = None,
+    loss: keras.losses.Loss | Callable[..., Any] | None = None,
 ) -> Run:
     """Compiles and trains a classifier, evaluates it once on the test split, and records the run.
 
@@ -78,12 +82,18 @@ def fit(
             as if it had never been left; where there is none it begins. Recipe, data, model, seed and versions must be
             the same; with a constant learning rate it may have more epochs. Defaults to `False`.
         checkpoint_every: String, seconds between checkpoints such as `"60s"`, or integer, steps. Defaults to `"60s"`.
+        optimizer: A new `keras.optimizers.Optimizer` in place of the recipe's, whose fields for it do not count then.
+            Defaults to `None`.
+        schedule: A `LearningRateSchedule` of batches in place of the recipe's, for its optimizer. Defaults to `None`.
+        loss: A `keras.losses.Loss`, or a function of one-hot labels and the model's answers, in place of the recipe's.
+            Defaults to `None`.
 
     Returns:
         The `Run`.
 
     Raises:
-        ValueError: If model, dataset, recipe and callbacks do not go together, the model's answers contradict
+        ValueError: If model, dataset, recipe, callbacks and what is given in place of the recipe's parts do not go
+            together, the model's answers contradict
             `from_logits`, an `EarlyStopping` watches what is not measured, or callbacks left no epoch to train.
         FileExistsError: If `run_dir` has content, or another process trains there.
         DivergenceError: If the loss, of training or validation, is not a finite number. The last good weights are kept.
@@ -104,20 +114,24 @@ def fit(
     check_model(model, dataset, recipe)
     require_matplotlib()
     from_logits = gives_logits(model, dataset.image_shape, from_logits)
-    given = checked_callbacks(callbacks, recipe, resume)
+    custom = Custom(optimizer, schedule, loss)
+    custom.check(from_logits, resume)
+    given = checked_callbacks(callbacks, recipe, resume, may_set_rate=custom.may_set_rate(recipe))
     interval = Interval.parse(checkpoint_every)
     train = training_batches(dataset, recipe, seed)
-    schedule = None if is_constant(recipe) else schedule_for(recipe, train.batches_per_epoch)
+    per_epoch = train.batches_per_epoch
+    of_recipe = None if optimizer or schedule or is_constant(recipe) else schedule_for(recipe, per_epoch)
+    optimizer = optimizer or optimizer_for(recipe, per_epoch, model.trainable_variables, schedule)
     stopping = early_stopping(recipe)
     check_stopping([*stopping, *given], recipe.epochs)
     warn_of_compiled(model, _OWN_OPTIMIZERS)
-    config = _config(model, dataset, recipe, seed, arguments)
+    config = _config(model, dataset, recipe, seed, arguments) | ({"custom": own} if (own := custom.record()) else {})
 
     name = f"{model.name}-{dataset.name}-{keras.backend.backend()}-seed{seed}"
     with opened_run(directory, name, config, dataset.file_names, resume=resume) as (run, state):
-        compile_model(model, recipe, train.batches_per_epoch, from_logits=from_logits)
+        compile_model(model, recipe, per_epoch, from_logits=from_logits, optimizer=optimizer, loss=loss)
         model.optimizer.build(model.trainable_variables)
-        clock = Clock(train, schedule)
+        clock = Clock(train, of_recipe)
         recorder = Recorder(run, clock)
         shown = [Progress({"auto": None, 1: True, 2: False}[verbose])] if verbose else []
         size = even_batch_size(len(dataset.validation), recipe.batch_size)
@@ -135,7 +149,7 @@ def fit(
         try:
             session.go_on(state)
         except DivergenceError as error:
-            explained = explained_divergence(error, run, model, train, schedule)
+            explained = explained_divergence(error, run, model, train, of_recipe)
             write_status(run.directory, ended=str(explained))
             raise explained from error
         except Exception as error:
@@ -169,11 +183,21 @@ def training_batches(dataset: Dataset, recipe: Recipe, seed: int) -> Batches:
     )
 
 
-def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int, *, from_logits: bool | None = None) -> None:
-    """Compiles a classifier with the optimizer and the loss of a recipe."""
+def compile_model(
+    model: keras.Model,
+    recipe: Recipe,
+    steps_per_epoch: int,
+    *,
+    from_logits: bool | None = None,
+    optimizer: Any = None,
+    loss: Any = None,
+) -> None:
+    """Compiles a classifier with the optimizer and the loss of a recipe, or those that are given."""
     from_logits = gives_logits(model) if from_logits is None else from_logits
-    loss = keras.losses.CategoricalCrossentropy(from_logits=from_logits, label_smoothing=recipe.label_smoothing)
-    optimizer = optimizer_for(recipe, steps_per_epoch, model.trainable_variables)
+    if loss is None:
+        loss = keras.losses.CategoricalCrossentropy(from_logits=from_logits, label_smoothing=recipe.label_smoothing)
+    if optimizer is None:
+        optimizer = optimizer_for(recipe, steps_per_epoch, model.trainable_variables)
     _OWN_OPTIMIZERS.add(optimizer)
     model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
 
