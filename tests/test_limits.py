@@ -445,7 +445,7 @@ TABLE = {
             "progress": BOOLEAN,
         },
     ),
-    "recipe": ({}, {"name": choice("default", "akamaster", "he2015")}),
+    "recipe": ({}, {"name": path("default", "akamaster", "he2015", refused=(*path().refused, "none.toml", "."))}),
     "residual_block": (
         {"x": lambda things: things["tensor"], "filters": 4, "name": "block"},
         {

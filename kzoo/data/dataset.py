@@ -141,13 +141,14 @@ class Dataset:
     def balanced(self) -> "Dataset":
         """Returns the same dataset with weights for training, by which each class counts alike in the loss.
 
-        An image of a class of n counts for `images / (classes * n)`, on average 1, times the weight that it had.
+        An image of a class of n counts for `images / (classes * n)`, on average 1. Where images have weights already,
+        each class has the same sum of weights afterwards.
         """
-        labels, weights = self.train.labels, self.train.weights
-        found, counts = np.unique(labels, return_counts=True)
-        each = np.zeros(self.classes)
-        each[found] = len(labels) / (len(found) * counts)
-        train = self.train.weighted(each[labels] * (1 if weights is None else weights))
+        labels = self.train.labels
+        weights = np.ones(len(labels)) if self.train.weights is None else self.train.weights.astype(np.float64)
+        sums = np.bincount(labels, weights, self.classes)
+        each = np.divide(weights.sum() / np.count_nonzero(sums), sums, out=np.zeros(self.classes), where=sums > 0)
+        train = self.train.weighted(each[labels] * weights)
         source = None if self.source is None else {**self.source, "balance": True}
         return dataclasses.replace(self, train=train, source=source)
 

@@ -6,10 +6,8 @@ from typing import Any
 
 import keras
 
-from kzoo.arguments import instance
 from kzoo.data import Dataset
 from kzoo.training.recipes import Recipe
-from kzoo.training.schedule import is_constant
 
 _MONITORS = ("loss", "accuracy", "val_loss", "val_accuracy")
 _SET_THE_RATE = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateScheduler)
@@ -17,7 +15,6 @@ _SET_THE_RATE = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRate
 
 def check_model(model: keras.Model, dataset: Dataset, recipe: Recipe) -> None:
     """Raises `ValueError` unless a model can be trained on a dataset by a recipe, written down, and built again."""
-    instance(recipe, "recipe", Recipe, "a kzoo.Recipe, or the name of one")
     if not isinstance(dataset, Dataset):
         raise ValueError(
             "`dataset` must be a kzoo.Dataset (`kzoo.load_dataset`, `kzoo.Dataset.from_arrays`): a run records its "
@@ -54,8 +51,16 @@ def checked_callbacks(
     callbacks: keras.callbacks.Callback | Iterable[keras.callbacks.Callback] | None,
     recipe: Recipe,
     resume: bool = False,
+    *,
+    may_set_rate: bool,
 ) -> list[keras.callbacks.Callback]:
     """Returns callbacks as a list.
+
+    Args:
+        callbacks: What the caller gave.
+        recipe: The `Recipe`.
+        resume: Whether the training goes on from a checkpoint.
+        may_set_rate: Whether all steps have one rate, unless a callback sets another.
 
     Raises:
         ValueError: If one is no callback, sets the learning rate that the recipe sets each step, or would go on from a
@@ -72,7 +77,7 @@ def checked_callbacks(
                 "A training must go on from one place: with `resume`, from kzoo's checkpoints. Received: "
                 f"{type(callback).__name__}, which goes on from a backup of its own."
             )
-        if isinstance(callback, _SET_THE_RATE) and not is_constant(recipe):
+        if isinstance(callback, _SET_THE_RATE) and not may_set_rate:
             raise ValueError(
                 f"{type(callback).__name__} cannot set the learning rate, which the recipe sets each step: change its "
                 "`schedule`, `warmup`, `milestones` and `gamma`, or leave the rate to the callback by "

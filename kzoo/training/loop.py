@@ -1,10 +1,9 @@
 """Trains any classifier by a recipe, and leaves a run directory."""
 
-import dataclasses
 import json
 import os
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import NoneType
 from typing import Any
 
@@ -17,17 +16,19 @@ from kzoo.errors import DivergenceError
 from kzoo.evaluation import even_batch_size, gives_logits
 from kzoo.training.checkpoint import keep_newest
 from kzoo.training.checks import check_model, check_stopping, checked_callbacks, warn_of_compiled
+from kzoo.training.class_weights import weighted_training_split
+from kzoo.training.custom import Custom
 from kzoo.training.finishing import explained_divergence, explained_shortage, finish
 from kzoo.training.keeper import Interval
+from kzoo.training.known_recipes import find_recipe
 from kzoo.training.lock import write_status
 from kzoo.training.memory import is_out_of_memory
+from kzoo.training.named_optimizers import optimizer_for
 from kzoo.training.opening import opened_run, training_fingerprint
-from kzoo.training.optimizer import optimizer_for
 from kzoo.training.picture import require_matplotlib
 from kzoo.training.pixels import name_of_statistics, pixel_statistics
 from kzoo.training.progress import Progress, ending
 from kzoo.training.recipes import Recipe
-from kzoo.training.recipes import recipe as named_recipe
 from kzoo.training.recording import Clock, Recorder
 from kzoo.training.run import Run
 from kzoo.training.schedule import is_constant, schedule_for
@@ -40,7 +41,7 @@ _OWN_OPTIMIZERS = weakref.WeakSet[Any]()  # that `fit` made: to replace one of t
 def fit(
     model: keras.Model,
     dataset: Dataset,
-    recipe: Recipe | str = "default",
+    recipe: Recipe | str | os.PathLike[str] = "default",
     callbacks: keras.callbacks.Callback | Iterable[keras.callbacks.Callback] | None = (),
     *,
     seed: int = 0,
@@ -50,6 +51,9 @@ def fit(
     from_logits: bool | None = None,
     resume: bool = False,
     checkpoint_every: str | int | Interval = "60s",
+    optimizer: keras.optimizers.Optimizer | None = None,
+    schedule: keras.optimizers.schedules.LearningRateSchedule | None = None,
+    loss: keras.losses.Loss | Callable[..., Any] | None = None,
 ) -> Run:
     """Compiles and trains a classifier, evaluates it once on the test split, and records the run.
 
@@ -62,7 +66,8 @@ def fit(
         model: A functional `keras.Model`, or a Sequential one with an Input, from images in [0, 255] to logits or
             probabilities. If it comes compiled, a warning names the optimizer that is replaced.
         dataset: A `Dataset` of as many classes.
-        recipe: A `Recipe` or the name of one. Defaults to `"default"`.
+        recipe: A `Recipe`, or what `kzoo.recipe` takes: a name, or the path of a TOML file or a run. Defaults to
+            `"default"`.
         callbacks: Further Keras callbacks, or one. Those that set the learning rate need a recipe with
             `schedule="constant"` and `warmup=0`. Defaults to `()`.
         seed: Integer, 0 or larger, from which order and augmentation of the images are drawn. Defaults to `0`.
@@ -77,12 +82,18 @@ def fit(
             as if it had never been left; where there is none it begins. Recipe, data, model, seed and versions must be
             the same; with a constant learning rate it may have more epochs. Defaults to `False`.
         checkpoint_every: String, seconds between checkpoints such as `"60s"`, or integer, steps. Defaults to `"60s"`.
+        optimizer: A new `keras.optimizers.Optimizer` in place of the recipe's, whose fields for it do not count then.
+            Defaults to `None`.
+        schedule: A `LearningRateSchedule` of batches in place of the recipe's, for its optimizer. Defaults to `None`.
+        loss: A `keras.losses.Loss`, or a function of one-hot labels and the model's answers, in place of the recipe's.
+            Defaults to `None`.
 
     Returns:
         The `Run`.
 
     Raises:
-        ValueError: If model, dataset, recipe and callbacks do not go together, the model's answers contradict
+        ValueError: If model, dataset, recipe, callbacks and what is given in place of the recipe's parts do not go
+            together, the model's answers contradict
             `from_logits`, an `EarlyStopping` watches what is not measured, or callbacks left no epoch to train.
         FileExistsError: If `run_dir` has content, or another process trains there.
         DivergenceError: If the loss, of training or validation, is not a finite number. The last good weights are kept.
@@ -93,7 +104,7 @@ def fit(
         >>> run = kzoo.fit(kzoo.resnet20(), kzoo.load_dataset("digits"), "default")
         >>> run.metrics["test_accuracy"]
     """
-    recipe = named_recipe(recipe) if isinstance(recipe, str) else recipe
+    recipe = find_recipe(recipe)
     if verbose not in _VERBOSE:
         raise ValueError(f"`verbose` must be one of {_VERBOSE}. Received: verbose={verbose!r}.")
     directory = None if run_dir is None else path(run_dir, "run_dir")
@@ -103,20 +114,24 @@ def fit(
     check_model(model, dataset, recipe)
     require_matplotlib()
     from_logits = gives_logits(model, dataset.image_shape, from_logits)
-    given = checked_callbacks(callbacks, recipe, resume)
+    custom = Custom(optimizer, schedule, loss)
+    custom.check(from_logits, resume)
+    given = checked_callbacks(callbacks, recipe, resume, may_set_rate=custom.may_set_rate(recipe))
     interval = Interval.parse(checkpoint_every)
     train = training_batches(dataset, recipe, seed)
-    schedule = None if is_constant(recipe) else schedule_for(recipe, train.batches_per_epoch)
+    per_epoch = train.batches_per_epoch
+    of_recipe = None if optimizer or schedule or is_constant(recipe) else schedule_for(recipe, per_epoch)
+    optimizer = optimizer or optimizer_for(recipe, per_epoch, model.trainable_variables, schedule)
     stopping = early_stopping(recipe)
     check_stopping([*stopping, *given], recipe.epochs)
     warn_of_compiled(model, _OWN_OPTIMIZERS)
-    config = _config(model, dataset, recipe, seed, arguments)
+    config = _config(model, dataset, recipe, seed, arguments) | ({"custom": own} if (own := custom.record()) else {})
 
     name = f"{model.name}-{dataset.name}-{keras.backend.backend()}-seed{seed}"
     with opened_run(directory, name, config, dataset.file_names, resume=resume) as (run, state):
-        compile_model(model, recipe, train.batches_per_epoch, from_logits=from_logits)
+        compile_model(model, recipe, per_epoch, from_logits=from_logits, optimizer=optimizer, loss=loss)
         model.optimizer.build(model.trainable_variables)
-        clock = Clock(train, schedule)
+        clock = Clock(train, of_recipe)
         recorder = Recorder(run, clock)
         shown = [Progress({"auto": None, 1: True, 2: False}[verbose])] if verbose else []
         size = even_batch_size(len(dataset.validation), recipe.batch_size)
@@ -134,7 +149,7 @@ def fit(
         try:
             session.go_on(state)
         except DivergenceError as error:
-            explained = explained_divergence(error, run, model, train, schedule)
+            explained = explained_divergence(error, run, model, train, of_recipe)
             write_status(run.directory, ended=str(explained))
             raise explained from error
         except Exception as error:
@@ -158,7 +173,7 @@ def training_batches(dataset: Dataset, recipe: Recipe, seed: int) -> Batches:
         crop_padding=recipe.crop_padding, flip=recipe.flip and dataset.flip, pad_mode=recipe.pad_mode
     )
     return Batches(
-        dataset.train,
+        weighted_training_split(dataset, recipe.class_weights),
         dataset.classes,
         batch_size=recipe.batch_size,
         drop_remainder=recipe.drop_remainder,
@@ -168,11 +183,21 @@ def training_batches(dataset: Dataset, recipe: Recipe, seed: int) -> Batches:
     )
 
 
-def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int, *, from_logits: bool | None = None) -> None:
-    """Compiles a classifier with the optimizer and the loss of a recipe."""
+def compile_model(
+    model: keras.Model,
+    recipe: Recipe,
+    steps_per_epoch: int,
+    *,
+    from_logits: bool | None = None,
+    optimizer: Any = None,
+    loss: Any = None,
+) -> None:
+    """Compiles a classifier with the optimizer and the loss of a recipe, or those that are given."""
     from_logits = gives_logits(model) if from_logits is None else from_logits
-    loss = keras.losses.CategoricalCrossentropy(from_logits=from_logits, label_smoothing=recipe.label_smoothing)
-    optimizer = optimizer_for(recipe, steps_per_epoch)
+    if loss is None:
+        loss = keras.losses.CategoricalCrossentropy(from_logits=from_logits, label_smoothing=recipe.label_smoothing)
+    if optimizer is None:
+        optimizer = optimizer_for(recipe, steps_per_epoch, model.trainable_variables)
     _OWN_OPTIMIZERS.add(optimizer)
     model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
 
@@ -213,6 +238,6 @@ def _config(
             "fingerprint": fingerprint(dataset),
         },
         # `fit` leaves the normalization alone, so what the recipe asks for need not be so.
-        "recipe": dataclasses.asdict(recipe) | {"pixel_statistics": name_of_statistics(normalization, dataset)},
+        "recipe": recipe.record() | {"pixel_statistics": name_of_statistics(normalization, dataset)},
         "seed": seed,
     }
