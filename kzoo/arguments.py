@@ -55,6 +55,18 @@ def number(value: Any, name: str) -> float:
     return found
 
 
+def pair(values: Any, name: str) -> tuple[float, float]:
+    """Returns two finite numbers, of Python or NumPy, as a tuple of Python's own.
+
+    Raises:
+        ValueError: If they are not two, or one is no number.
+    """
+    given = tuple(values) if isinstance(values, Iterable) and not isinstance(values, str) else ()
+    if len(given) != 2:
+        raise ValueError(f"`{name}` must be two numbers. Received: {name}={values!r}.")
+    return number(given[0], name), number(given[1], name)
+
+
 def boolean(value: Any, name: str) -> bool:
     """Returns a boolean, of Python or NumPy, as Python's own.
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from kzoo.arguments import boolean, instance, integer
 from kzoo.data.augment import Augmentation
+from kzoo.data.mixing import Mixing
 from kzoo.data.split import Split
 from kzoo.streams import check_seed, stream
 
@@ -40,6 +41,7 @@ class Batches(keras.utils.PyDataset):
         seed: Integer, 0 or larger; decides the order and the augmentation. Defaults to `0`.
         shuffle: Boolean, whether each epoch has another random order. Defaults to `False`.
         augmentation: `Augmentation` applied to every batch, or `None`. Defaults to `None`.
+        mixing: `Mixing` of the images of a batch, after their augmentation, or `None`. Defaults to `None`.
 
     Raises:
         ValueError: If `batch_size` is below 1, `seed` is none, or a label is not below `classes`.
@@ -59,11 +61,13 @@ class Batches(keras.utils.PyDataset):
         seed: int = 0,
         shuffle: bool = False,
         augmentation: Augmentation | None = None,
+        mixing: Mixing | None = None,
     ) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
         check_seed(seed)
         instance(split, "split", Split, "a kzoo.Split, such as `dataset.train`")
         instance(augmentation, "augmentation", (Augmentation, NoneType), "a kzoo.Augmentation or None")
+        instance(mixing, "mixing", (Mixing, NoneType), "a kzoo.Mixing or None")
         drop_remainder, shuffle = boolean(drop_remainder, "drop_remainder"), boolean(shuffle, "shuffle")
         classes, batch_size = integer(classes, "classes"), integer(batch_size, "batch_size", least=1)
         if split.labels.max() >= classes:
@@ -75,6 +79,7 @@ class Batches(keras.utils.PyDataset):
         self.seed = seed
         self.shuffle = shuffle
         self.augmentation = augmentation
+        self.mixing = mixing
         self.epoch = 0
         self.first_batch = 0
         self._served = set[int]()
@@ -153,8 +158,8 @@ class Batches(keras.utils.PyDataset):
             index: Integer, position in the epoch, counted from 0.
 
         Returns:
-            Images, uint8 of shape `(batch, height, width, channels)`, and one-hot labels, float32 of shape
-            `(batch, classes)`; where the split has weights, those too, float32 of shape `(batch,)`.
+            Images, uint8 of shape `(batch, height, width, channels)`, and labels, float32 of shape `(batch, classes)`,
+            one-hot unless images are mixed; where the split has weights, those too, float32 of shape `(batch,)`.
 
         Raises:
             IndexError: If the epoch has no such batch.
@@ -164,9 +169,21 @@ class Batches(keras.utils.PyDataset):
         chosen = self._order(epoch)[index * self.batch_size : (index + 1) * self.batch_size]
         images = self.split.read(chosen)
         if self.augmentation is not None:
-            images = self.augmentation(images, stream(self.seed, "augment", epoch, index))
+            random = stream(self.seed, "augment", epoch, index)
+            if self.augmentation.flip_mode == "alternate":
+                images = self.augmentation(images, random, self._mirrored(epoch)[chosen])
+            else:
+                images = self.augmentation(images, random)
         labels = (self.split.labels[chosen, None] == np.arange(self.classes)).astype(np.float32)
-        return (images, labels) if self.split.weights is None else (images, labels, self.split.weights[chosen])
+        weights = None if self.split.weights is None else self.split.weights[chosen]
+        if self.mixing is not None:
+            images, labels, weights = self.mixing(images, labels, weights, stream(self.seed, "mix", epoch, index))
+        return (images, labels) if weights is None else (images, labels, weights)
+
+    def _mirrored(self, epoch: int) -> npt.NDArray[np.bool_]:
+        """Returns for each image of the split whether it is mirrored in this epoch: in every other one it is."""
+        in_the_first = stream(self.seed, "mirror").randint(0, 2, len(self.split), dtype=bool)
+        return in_the_first ^ bool(epoch % 2)
 
     def __len__(self) -> int:
         return self.batches_per_epoch - self.first_batch
@@ -224,7 +241,7 @@ class Batches(keras.utils.PyDataset):
     def _identity(self, epoch: int, index: int) -> tuple[object, ...]:
         """Returns all that decides what is in a batch."""
         settings = (self.classes, self.batch_size, self.drop_remainder, self.seed, self.shuffle)
-        return (epoch, index, id(self.split), id(self.augmentation), *settings)
+        return (epoch, index, id(self.split), id(self.augmentation), id(self.mixing), *settings)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in _OF_A_PROCESS}

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from kzoo.arguments import boolean, instance, path
-from kzoo.data import Augmentation, Batches, Dataset
+from kzoo.data import Augmentation, Batches, Dataset, Mixing
 from kzoo.data.fingerprint import fingerprint
 from kzoo.errors import DivergenceError
 from kzoo.evaluation import even_batch_size, gives_logits
@@ -153,10 +153,18 @@ def fit(
 
 
 def training_batches(dataset: Dataset, recipe: Recipe, seed: int) -> Batches:
-    """Returns the shuffled and augmented batches that a recipe trains on."""
+    """Returns the shuffled, augmented and perhaps mixed batches that a recipe trains on."""
     augmentation = Augmentation(
-        crop_padding=recipe.crop_padding, flip=recipe.flip and dataset.flip, pad_mode=recipe.pad_mode
+        crop_padding=recipe.crop_padding,
+        flip=recipe.flip and dataset.flip,
+        pad_mode=recipe.pad_mode,
+        flip_mode=recipe.flip_mode,
+        erase=recipe.erase,
+        erase_area=recipe.erase_area,
+        erase_aspect=recipe.erase_aspect,
+        erase_fill=recipe.erase_fill,
     )
+    mixes = recipe.mix_share and (recipe.mixup or recipe.cutmix)
     return Batches(
         dataset.train,
         dataset.classes,
@@ -165,6 +173,7 @@ def training_batches(dataset: Dataset, recipe: Recipe, seed: int) -> Batches:
         seed=seed,
         shuffle=True,
         augmentation=augmentation,
+        mixing=Mixing(recipe.mixup, recipe.cutmix, recipe.mix_share) if mixes else None,
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
 from kzoo.arguments import boolean, integer, number
-from kzoo.choices import PadMode, Precision, check_choice, hint
+from kzoo.choices import EraseFill, FlipMode, PadMode, Precision, check_choice, hint
 
 Schedule = Literal["linear", "cosine", "step", "constant"]
 DecayOn = Literal["kernels", "all"]
@@ -40,6 +40,15 @@ class Recipe:
         patience: Epochs without improvement of the validation loss after which to stop, or `None` to train to the end.
         min_delta: The least change of the validation loss that counts as an improvement.
         precision: Dtype policy that the model must have been built with.
+        flip_mode: Which images are mirrored: `"random"` draws them anew in each epoch, `"alternate"` draws them for the
+            first epoch and then mirrors each image in every other one.
+        erase: In [0, 1]: probability that a rectangle of an image is erased.
+        erase_area: Least and largest share of the image that is erased.
+        erase_aspect: Least ratio of the rectangle's shorter side to its longer.
+        erase_fill: What is seen in its place: `"noise"` or `"grey"`.
+        mixup: Alpha of mixup, or 0 for none; how much stays of an image is drawn from Beta(alpha, alpha).
+        cutmix: Alpha of cutmix, or 0 for none. If mixup is on, too, each batch takes one of them, with equal chances.
+        mix_share: In [0, 1]: share of batches that are mixed.
     """
 
     epochs: int = 20
@@ -63,6 +72,14 @@ class Recipe:
     patience: int | None = 5
     min_delta: float = 0.02
     precision: Precision = "float32"
+    flip_mode: FlipMode = "random"
+    erase: float = 0.0
+    erase_area: tuple[float, ...] = (0.02, 0.4)
+    erase_aspect: float = 0.3
+    erase_fill: EraseFill = "noise"
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mix_share: float = 1.0
 
     def override(self, **changes: Any) -> "Recipe":
         """Returns a copy with the changes that are not `None`; a `patience` of 0 means none.
@@ -90,6 +107,8 @@ class Recipe:
             ("precision", get_args(Precision)),
             ("pixel_statistics", get_args(PixelStatistics)),
             ("pad_mode", get_args(PadMode)),
+            ("flip_mode", get_args(FlipMode)),
+            ("erase_fill", get_args(EraseFill)),
         ):
             check_choice(field, getattr(self, field), choices)
         for field, valid, expected in (
@@ -109,9 +128,19 @@ class Recipe:
             ("crop_padding", self.crop_padding >= 0, "at least 0"),
             ("patience", self.patience is None or self.patience >= 1, "at least 1, or None"),
             ("min_delta", self.min_delta >= 0, "at least 0"),
+            ("erase", 0 <= self.erase <= 1, "between 0 and 1"),
+            ("erase_area", _are_shares(self.erase_area), "two shares above 0, up to 1, in ascending order"),
+            ("erase_aspect", 0 < self.erase_aspect <= 1, "above 0, up to 1"),
+            ("mixup", 0 <= self.mixup <= 100, "between 0 and 100"),
+            ("cutmix", 0 <= self.cutmix <= 100, "between 0 and 100"),
+            ("mix_share", 0 <= self.mix_share <= 1, "between 0 and 1"),
         ):
             if not valid:
                 raise ValueError(f"`{field}` must be {expected}. Received: {field}={getattr(self, field)!r}.")
+
+
+def _are_shares(values: tuple[float, ...]) -> bool:
+    return len(values) == 2 and 0 < values[0] <= values[1] <= 1
 
 
 def _as_integer(field: str, value: Any) -> int:
