@@ -131,6 +131,7 @@ DECODING = {
 
 SHARE = number(0, 1, np.float32(0.5), refused=[-0.1, 1.1])
 ALPHA = number(0, 0.2, 100, refused=[-0.1, 101])
+SCALES = Takes((), [0.5, 1], np.array([0.75]), refused=[None, 0.5, "ab", (0,), (1.1,), (NAN,), ("a",)])
 ERASING = {
     "flip_mode": choice("random", "alternate"),
     "erase": SHARE,
@@ -166,6 +167,7 @@ TABLE = {
             "seed": SEED,
             "shuffle": BOOLEAN,
             "augmentation": Takes(None, kzoo.Augmentation(), refused=[3, True, "flip", {"flip": True}]),
+            "scales": SCALES,
             "mixing": Takes(None, kzoo.Mixing(), refused=[3, True, "mixup", {"mixup": 1}]),
         },
     ),
@@ -249,6 +251,7 @@ TABLE = {
             "mixup": ALPHA,
             "cutmix": ALPHA,
             "mix_share": SHARE,
+            "image_scales": SCALES,
         },
     ),
     "Run": ({}, {"directory": path()}),

@@ -32,6 +32,7 @@ from kzoo.training.recording import Clock, Recorder
 from kzoo.training.run import Run
 from kzoo.training.schedule import is_constant, schedule_for
 from kzoo.training.session import Session
+from kzoo.training.sizes import check_sizes, scales_of
 
 _VERBOSE = ("auto", 0, 1, 2)
 _OWN_OPTIMIZERS = weakref.WeakSet[Any]()  # that `fit` made: to replace one of these needs no warning
@@ -106,6 +107,7 @@ def fit(
     given = checked_callbacks(callbacks, recipe, resume)
     interval = Interval.parse(checkpoint_every)
     train = training_batches(dataset, recipe, seed)
+    check_sizes(model, train, recipe.epochs)
     schedule = None if is_constant(recipe) else schedule_for(recipe, train.batches_per_epoch)
     stopping = early_stopping(recipe)
     check_stopping([*stopping, *given], recipe.epochs)
@@ -174,6 +176,7 @@ def training_batches(dataset: Dataset, recipe: Recipe, seed: int) -> Batches:
         shuffle=True,
         augmentation=augmentation,
         mixing=Mixing(recipe.mixup, recipe.cutmix, recipe.mix_share) if mixes else None,
+        scales=scales_of(recipe),
     )
 
 

@@ -49,6 +49,8 @@ class Recipe:
         mixup: Alpha of mixup, or 0 for none; how much stays of an image is drawn from Beta(alpha, alpha).
         cutmix: Alpha of cutmix, or 0 for none. If mixup is on, too, each batch takes one of them, with equal chances.
         mix_share: In [0, 1]: share of batches that are mixed.
+        image_scales: Shares of height and width that images are shrunk to, in (0, 1]: each for an equal part of the
+            epochs, in turn. `()` leaves them as they are. Validation and test have the whole size.
     """
 
     epochs: int = 20
@@ -80,6 +82,7 @@ class Recipe:
     mixup: float = 0.0
     cutmix: float = 0.0
     mix_share: float = 1.0
+    image_scales: tuple[float, ...] = ()
 
     def override(self, **changes: Any) -> "Recipe":
         """Returns a copy with the changes that are not `None`; a `patience` of 0 means none.
@@ -134,6 +137,7 @@ class Recipe:
             ("mixup", 0 <= self.mixup <= 100, "between 0 and 100"),
             ("cutmix", 0 <= self.cutmix <= 100, "between 0 and 100"),
             ("mix_share", 0 <= self.mix_share <= 1, "between 0 and 1"),
+            ("image_scales", all(0 < scale <= 1 for scale in self.image_scales), "numbers above 0, up to 1"),
         ):
             if not valid:
                 raise ValueError(f"`{field}` must be {expected}. Received: {field}={getattr(self, field)!r}.")
