@@ -28,7 +28,7 @@ if process.is_asked_for():
 if TYPE_CHECKING:
     from kzoo.acceleration.registry import acceleration_report
     from kzoo.blocks import residual_block, residual_stage
-    from kzoo.data import Augmentation, Batches, Dataset, Decoding, Split, load_dataset, prepare_dataset
+    from kzoo.data import Augmentation, Batches, Dataset, Decoding, Mixing, Split, load_dataset, prepare_dataset
     from kzoo.evaluation import Evaluation, evaluate
     from kzoo.experiment import evaluate_saved, train
     from kzoo.export import Exported, export_model, export_saved, fold_batch_norm
@@ -74,7 +74,16 @@ else:
     _NAMES = {
         "acceleration.registry": ["acceleration_report"],
         "blocks": ["residual_block", "residual_stage"],
-        "data": ["Augmentation", "Batches", "Dataset", "Decoding", "Split", "load_dataset", "prepare_dataset"],
+        "data": [
+            "Augmentation",
+            "Batches",
+            "Dataset",
+            "Decoding",
+            "Mixing",
+            "Split",
+            "load_dataset",
+            "prepare_dataset",
+        ],
         "evaluation": ["Evaluation", "evaluate"],
         "experiment": ["evaluate_saved", "train"],
         "export": ["Exported", "export_model", "export_saved", "fold_batch_norm"],
@@ -148,6 +157,7 @@ __all__ = [
     "Evaluation",
     "Exported",
     "HeNormal",
+    "Mixing",
     "Model",
     "PixelNormalization",
     "Prediction",

@@ -129,8 +129,27 @@ DECODING = {
     "background": integer(0, 255),
 }
 
+SHARE = number(0, 1, np.float32(0.5), refused=[-0.1, 1.1])
+ALPHA = number(0, 0.2, 100, refused=[-0.1, 101])
+SCALES = Takes((), [0.5, 1], np.array([0.75]), refused=[None, 0.5, "ab", (0,), (1.1,), (NAN,), ("a",)])
+ERASING = {
+    "flip_mode": choice("random", "alternate"),
+    "erase": SHARE,
+    "erase_area": Takes(
+        (0.5, 1),
+        [0.1, 0.1],
+        np.array([0.1, 0.2]),
+        refused=[None, 0.5, "ab", (), (0.5,), (0, 0.5), (0.5, 0.4), (0.5, 1.1), (NAN, 1), ("a", "b"), (0.1, 0.2, 0.3)],
+    ),
+    "erase_aspect": number(0.001, 1, refused=[0, -1, 1.1]),
+    "erase_fill": choice("noise", "grey"),
+}
+
 TABLE = {
-    "Augmentation": ({}, {"crop_padding": integer(0), "flip": BOOLEAN, "pad_mode": choice("constant", "reflect")}),
+    "Augmentation": (
+        {},
+        {"crop_padding": integer(0), "flip": BOOLEAN, "pad_mode": choice("constant", "reflect"), **ERASING},
+    ),
     "BatchNorm": (
         {},
         {
@@ -148,6 +167,8 @@ TABLE = {
             "seed": SEED,
             "shuffle": BOOLEAN,
             "augmentation": Takes(None, kzoo.Augmentation(), refused=[3, True, "flip", {"flip": True}]),
+            "scales": SCALES,
+            "mixing": Takes(None, kzoo.Mixing(), refused=[3, True, "mixup", {"mixup": 1}]),
         },
     ),
     "Conv2D": (
@@ -184,6 +205,7 @@ TABLE = {
         {"rate": number(0, 0.999, np.float32(0.5), refused=[1, -0.1]), "seed": integer(0)},
     ),
     "HeNormal": ({"seed": 0, "path": "a"}, {"seed": integer(0), "path": Takes("a", "ö", refused=[None, 3, True, ""])}),
+    "Mixing": ({}, {"mixup": ALPHA, "cutmix": ALPHA, "share": SHARE}),
     "PixelNormalization": (
         {},
         {
@@ -225,6 +247,11 @@ TABLE = {
             "patience": integer(1, none=True),
             "min_delta": number(0, 1, refused=[-1]),
             "precision": choice("float32", "mixed_bfloat16", "float64"),
+            **ERASING,
+            "mixup": ALPHA,
+            "cutmix": ALPHA,
+            "mix_share": SHARE,
+            "image_scales": SCALES,
         },
     ),
     "Run": ({}, {"directory": path()}),

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from kzoo.arguments import boolean, instance, path
-from kzoo.data import Augmentation, Batches, Dataset
+from kzoo.data import Augmentation, Batches, Dataset, Mixing
 from kzoo.data.fingerprint import fingerprint
 from kzoo.errors import DivergenceError
 from kzoo.evaluation import even_batch_size, gives_logits
@@ -33,6 +33,7 @@ from kzoo.training.recording import Clock, Recorder
 from kzoo.training.run import Run
 from kzoo.training.schedule import is_constant, schedule_for
 from kzoo.training.session import Session
+from kzoo.training.sizes import check_sizes, scales_of
 
 _VERBOSE = ("auto", 0, 1, 2)
 _OWN_OPTIMIZERS = weakref.WeakSet[Any]()  # that `fit` made: to replace one of these needs no warning
@@ -119,6 +120,7 @@ def fit(
     given = checked_callbacks(callbacks, recipe, resume, may_set_rate=custom.may_set_rate(recipe))
     interval = Interval.parse(checkpoint_every)
     train = training_batches(dataset, recipe, seed)
+    check_sizes(model, train, recipe.epochs)
     per_epoch = train.batches_per_epoch
     of_recipe = None if optimizer or schedule or is_constant(recipe) else schedule_for(recipe, per_epoch)
     optimizer = optimizer or optimizer_for(recipe, per_epoch, model.trainable_variables, schedule)
@@ -168,10 +170,18 @@ def fit(
 
 
 def training_batches(dataset: Dataset, recipe: Recipe, seed: int) -> Batches:
-    """Returns the shuffled and augmented batches that a recipe trains on."""
+    """Returns the shuffled, augmented and perhaps mixed batches that a recipe trains on."""
     augmentation = Augmentation(
-        crop_padding=recipe.crop_padding, flip=recipe.flip and dataset.flip, pad_mode=recipe.pad_mode
+        crop_padding=recipe.crop_padding,
+        flip=recipe.flip and dataset.flip,
+        pad_mode=recipe.pad_mode,
+        flip_mode=recipe.flip_mode,
+        erase=recipe.erase,
+        erase_area=recipe.erase_area,
+        erase_aspect=recipe.erase_aspect,
+        erase_fill=recipe.erase_fill,
     )
+    mixes = recipe.mix_share and (recipe.mixup or recipe.cutmix)
     return Batches(
         weighted_training_split(dataset, recipe.class_weights),
         dataset.classes,
@@ -180,6 +190,8 @@ def training_batches(dataset: Dataset, recipe: Recipe, seed: int) -> Batches:
         seed=seed,
         shuffle=True,
         augmentation=augmentation,
+        mixing=Mixing(recipe.mixup, recipe.cutmix, recipe.mix_share) if mixes else None,
+        scales=scales_of(recipe),
     )
 
 

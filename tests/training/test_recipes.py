@@ -40,6 +40,16 @@ from kzoo.training.schedule import schedule_for
         ({"milestones": ("0.5",)}, "`milestones` must be a finite number. Received: milestones='0.5'."),
         ({"nesterov": 1}, "`nesterov` must be True or False. Received: nesterov=1."),
         ({"flip": "no"}, "`flip` must be True or False. Received: flip='no'."),
+        ({"flip_mode": "never"}, "`flip_mode` must be one of random, alternate. Received: flip_mode='never'."),
+        ({"erase": 2}, "`erase` must be between 0 and 1. Received: erase=2.0."),
+        ({"erase_area": (0.1,)}, "`erase_area` must be two shares above 0, up to 1, in ascending order."),
+        ({"erase_area": (0.4, 0.1)}, "`erase_area` must be two shares"),
+        ({"erase_aspect": 0}, "`erase_aspect` must be above 0, up to 1. Received: erase_aspect=0.0."),
+        ({"erase_fill": "mean"}, "`erase_fill` must be one of noise, grey. Received: erase_fill='mean'."),
+        ({"mixup": -0.1}, "`mixup` must be between 0 and 100."),
+        ({"cutmix": 101}, "`cutmix` must be between 0 and 100."),
+        ({"mix_share": 1.1}, "`mix_share` must be between 0 and 1."),
+        ({"image_scales": (0.5, 1.5)}, "`image_scales` must be numbers above 0, up to 1."),
     ],
 )
 def test_recipe_says_what_was_expected(change, message):
@@ -57,7 +67,9 @@ def test_scalars_of_numpy_are_taken_as_those_of_python():
     recipe = dataclasses.replace(kzoo.Recipe(), milestones=np.array([0.25, 0.5]), warmup=0, **changes)
     assert recipe == kzoo.Recipe(epochs=3, patience=2, learning_rate=0.5, milestones=(0.25, 0.5), warmup=0.0)
     values = dataclasses.asdict(recipe)
-    assert json.loads(json.dumps(values)) == {**values, "milestones": [0.25, 0.5]}
+    assert json.loads(json.dumps(values)) == {
+        name: list(value) if isinstance(value, tuple) else value for name, value in values.items()
+    }
 
 
 @pytest.mark.parametrize("patience", [False, "0"])
