@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from kzoo.models import Description, Model, describe, fetch_weights, import_checkpoint, resnet, wide_resnet
     from kzoo.ops import deterministic, precision, set_precision
     from kzoo.serving import serve
+    from kzoo.sweeps import Sweep, sweep
     from kzoo.training import (
         SGD,
         Prediction,
@@ -102,6 +103,7 @@ else:
         "models": ["Description", "Model", "describe", "fetch_weights", "import_checkpoint", "resnet", "wide_resnet"],
         "ops": ["deterministic", "precision", "set_precision"],
         "serving": ["serve"],
+        "sweeps": ["Sweep", "sweep"],
         "training": [
             "SGD",
             "Prediction",
@@ -167,6 +169,7 @@ __all__ = [
     "ScaleShift",
     "Split",
     "StepSchedule",
+    "Sweep",
     "WeightsEntry",
     "ZeroPadShortcut",
     "acceleration_report",
@@ -201,6 +204,7 @@ __all__ = [
     "serve",
     "set_pixel_statistics",
     "set_precision",
+    "sweep",
     "train",
     "weights_info",
     "wide_resnet",

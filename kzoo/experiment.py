@@ -22,6 +22,7 @@ def train(
     model: str,
     dataset: Dataset,
     recipe: Recipe | str | os.PathLike[str] = "default",
+    callbacks: Any = (),
     *,
     seed: int = 0,
     run_dir: str | os.PathLike[str] | None = None,
@@ -38,6 +39,7 @@ def train(
         model: Name of a model, one of `kzoo.list_models()`.
         dataset: The `Dataset`; its image shape and number of classes become the model's.
         recipe: As for `kzoo.fit`. Defaults to `"default"`.
+        callbacks: As for `kzoo.fit`. Defaults to `()`.
         seed: Integer, 0 or larger, of weights, batches and masks. Defaults to `0`.
         run_dir: As for `kzoo.fit`.
         verbose: As for `kzoo.fit`.
@@ -63,7 +65,7 @@ def train(
         built = create_model(model, input_shape=dataset.image_shape, classes=dataset.classes, seed=seed, **arguments)
         set_pixel_statistics(built, dataset, recipe)
         going: Any = {"run_dir": run_dir, "resume": resume, "checkpoint_every": checkpoint_every}
-        return fit(built, dataset, recipe, seed=seed, verbose=verbose, arguments=arguments, **going)
+        return fit(built, dataset, recipe, callbacks, seed=seed, verbose=verbose, arguments=arguments, **going)
 
 
 def evaluate_saved(

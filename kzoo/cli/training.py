@@ -14,6 +14,7 @@ from rich.table import Table
 
 import kzoo
 from kzoo.choices import Precision, SplitName
+from kzoo.cli.interruption import interruption_told
 from kzoo.cli.options import (
     AsJson,
     Balance,
@@ -33,7 +34,8 @@ from kzoo.cli.options import (
 )
 from kzoo.cli.recipes import recipe_with
 from kzoo.cli.showing import Name, cell, show, table
-from kzoo.errors import TrainingInterrupted
+from kzoo.cli.sweeps import show_sweep
+from kzoo.sweeps.record import FILE as SWEEP
 
 app = typer.Typer()
 
@@ -74,7 +76,7 @@ def train(
     dataset = kzoo.load_dataset(data, **decoding, skip_unreadable=skip_unreadable, balance=balance, flip=flip)
     changed = recipe_with(recipe, settings).override(**changes)
     going: Any = {"run_dir": run, "resume": resume, "checkpoint_every": checkpoint_every}
-    with _interruption_told(), _progress(to_stderr=as_json, quiet=quiet) as verbose:
+    with interruption_told(), _progress(to_stderr=as_json, quiet=quiet) as verbose:
         trained = kzoo.train(model, dataset, changed, seed=seed, verbose=verbose, dropout=dropout, **going)
     _show_training(trained, as_json, quiet)
 
@@ -133,24 +135,17 @@ def compare(
     picture: Annotated[Path, typer.Option(help="Where to draw the curves.")] = Path("comparison.png"),
     as_json: AsJson = False,
 ) -> None:
-    """Compare runs: results, what differs in how they were made, and their curves in one picture."""
+    """Compare runs: results, what differs in how they were made, and their curves; or show what a sweep came to."""
     from kzoo.training.compare import compare_runs, find_runs
 
+    if len(runs) == 1 and (runs[0] / SWEEP).is_file():
+        show_sweep(kzoo.Sweep(runs[0]), as_json)
+        return
     found, unfinished = find_runs(runs)
     for directory in unfinished:
         typer.echo(f"left out, since the training has not ended: {directory}", err=True)
     results = compare_runs(found, picture)
     show(results, as_json, _comparison_table(results, picture))
-
-
-@contextlib.contextmanager
-def _interruption_told() -> Iterator[None]:
-    """Says how to go on with a training that a signal ended, and ends the program as shells report the signal."""
-    try:
-        yield
-    except TrainingInterrupted as interruption:
-        typer.echo(f"kzoo: {interruption}", err=True)
-        raise typer.Exit(128 + interruption.signal) from None
 
 
 def _show_training(run: "kzoo.Run", as_json: bool, quiet: bool) -> None:
