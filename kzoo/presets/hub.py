@@ -87,7 +87,7 @@ def fetch_from_hub(name: HubName, root: Path) -> Path:
     hub = _require_hub()
     try:
         with _told(hub, name):
-            about = hub.HfApi().model_info(name.repository, revision=name.revision, files_metadata=True)
+            about = _api(hub).model_info(name.repository, revision=name.revision, files_metadata=True)
     except DownloadError as error:
         commit = pointer.read_text(encoding="ascii").strip() if pointer.is_file() else ""
         if not _COMMIT.fullmatch(commit) or not (kept / commit / CONFIG).is_file():
@@ -136,7 +136,7 @@ def push_preset(
             "there, then set HF_TOKEN, or run `hf auth login`. Received: none."
         )
     with _told(hub, name):
-        api = hub.HfApi()
+        api = _api(hub)
         api.create_repo(name.repository, private=private, exist_ok=True)
         commit = api.upload_folder(
             repo_id=name.repository,
@@ -155,6 +155,11 @@ def _require_hub() -> Any:
     return huggingface_hub
 
 
+def _api(hub: Any) -> Any:
+    """Returns what speaks to the hub that HF_ENDPOINT names now: the library reads that when it is imported."""
+    return hub.HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, library_name="kzoo")
+
+
 @contextlib.contextmanager
 def _told(hub: Any, name: HubName) -> Iterator[None]:
     """Says of whatever the library raises what was asked for."""
@@ -164,9 +169,7 @@ def _told(hub: Any, name: HubName) -> Iterator[None]:
         raise
     except Exception as error:  # errors of the library, of what it speaks HTTP with, and of the system
         said = str(error).strip().partition("\n")[0][:300] or type(error).__name__
-        raise DownloadError(
-            f"{name} must be within reach on the hub. Received: {type(error).__name__}: {said}"
-        ) from error
+        raise DownloadError(f"{name} must be within reach. Received: {type(error).__name__}: {said}") from error
 
 
 def _download(hub: Any, name: HubName, about: Any, commit: str, kept: Path) -> None:
@@ -174,9 +177,7 @@ def _download(hub: Any, name: HubName, about: Any, commit: str, kept: Path) -> N
     there = {one.rfilename: one for one in about.siblings or ()}
     for file in (CONFIG, TENSORS):
         if file not in there:
-            raise ValueError(
-                f"{name} must be a preset, with {CONFIG} and {TENSORS}. Received: none of the name {file}."
-            )
+            raise ValueError(f"{name} must be a preset, with {CONFIG} and {TENSORS}. Received: no {file}.")
     make_folder(kept)
     with private_folder(kept) as private:
         made = private / commit
@@ -190,7 +191,7 @@ def _download(hub: Any, name: HubName, about: Any, commit: str, kept: Path) -> N
                     f"{name}: {file} must have at most {_MOST_BYTES[file]:,} bytes. Received: {expected.size:,}."
                 )
             with _told(hub, name):
-                got = hub.hf_hub_download(name.repository, file, revision=commit, local_dir=private / "got")
+                got = _api(hub).hf_hub_download(name.repository, file, revision=commit, local_dir=private / "got")
             _check_file(Path(got), expected, name)
             shutil.move(got, made / file)
         checked_preset(made)

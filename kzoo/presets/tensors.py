@@ -91,7 +91,7 @@ def file_of(tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
     """Returns the content of a file with these tensors, the same bytes for the same content."""
     import safetensors.numpy
 
-    return safetensors.numpy.save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
+    return safetensors.numpy.save({name: np.array(value, order="C") for name, value in tensors.items()})
 
 
 class _HeaderError(Exception):

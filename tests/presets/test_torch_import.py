@@ -262,9 +262,7 @@ def test_number_of_classes_without_known_statistics_is_an_error(tmp_path):
 
 
 def test_unknown_layout_is_an_error(tmp_path):
-    with pytest.raises(
-        ValueError, match="one of akamaster, chenyaofo, pytorchcv. Received: layout='timm'"
-    ):
+    with pytest.raises(ValueError, match="one of akamaster, chenyaofo, pytorchcv. Received: layout='timm'"):
         kzoo.load_torch_checkpoint(kzoo.resnet(8), tmp_path / "twin.pt", layout="timm")
 
 
