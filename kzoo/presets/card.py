@@ -75,10 +75,11 @@ def _introduction(config: PresetConfig) -> str:
     size = "of any size" if None in (height, width) else f"{width}x{height} pixels"
     takes = f"It takes images in [0, 255], {size}, {channels} channel{'s' * (channels != 1)}"
     gives = "features" if construction.classes is None else f"one number for each of {construction.classes} classes"
-    lines = [title, "", _plain(about.get("description", "")), f"{takes}, and gives {gives}."]
+    said = [_plain(about["description"]), ""] if about.get("description") else []
+    lines = [title, "", *said, f"{takes}, and gives {gives}."]
     if config.class_names is not None and len(config.class_names) <= 100:
         lines += ["", f"Classes: {', '.join(map(_plain, config.class_names))}."]
-    return "\n".join(line for index, line in enumerate(lines) if line or index == 1 or index > 3) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def _accuracy(about: Mapping[str, Any]) -> str:

@@ -29,7 +29,7 @@ class Layout:
     Attributes:
         shortcut: The model's `shortcut`: `"pad"` (option A) or `"projection"` (option B).
         stem: Name of the first convolution and of its normalization.
-        block: Name of what is in a block: by `stage`, by `block` counted from 0 or `unit` from 1, and by what it is, the
+        block: Name of what is in a block: by `stage`, `block` (from 0) or `unit` (from 1), and what it is, the
             `module`.
         conv: Name of a convolution and of its normalization within a block, with their `number`.
         projection: The same of a shortcut.

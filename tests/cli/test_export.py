@@ -81,9 +81,9 @@ def test_weights_file_without_model_and_data_is_told(options, weights, tmp_path)
     assert not (tmp_path / "out").exists()
 
 
-def test_registered_weights_with_images_of_another_size_are_told(named, animals, tmp_path):
-    with pytest.raises(ValueError, match=r"must have images of shape \(32, 32, 3\).*Received: .*of shape \(\d"):
-        printed_json("export", named, "--data", animals, "--out", tmp_path / "out")
+def test_preset_with_images_of_another_size_is_told(named, animals, tmp_path):
+    with pytest.raises(ValueError, match=r"must have images of shape \(32, 32, 3\).*Received: .*of shape \(16"):
+        kzoo.export_saved(named, tmp_path / "out", dataset=kzoo.load_dataset(animals))
 
 
 def test_missing_source_is_told(tmp_path):
