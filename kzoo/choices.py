@@ -17,7 +17,7 @@ ResizeMode = Literal["stretch", "crop", "pad"]
 Precision = Literal["float32", "mixed_bfloat16", "float64"]
 SplitName = Literal["train", "validation", "test"]
 Format = Literal["saved_model", "onnx", "litert", "openvino"]
-LayoutName = Literal["akamaster", "chenyaofo"]
+LayoutName = Literal["akamaster", "chenyaofo", "pytorchcv"]
 Dtype = Literal["float64", "float32"]
 Optimizer = Literal[
     "sgd",

@@ -51,7 +51,7 @@ MAY_IMPORT = {
         "rebuilding",
         "recursion",
         "training",
-        "weights",
+        "presets",
     },
     "experiment": {"arguments", "choices", "data", "evaluation", "models", "ops", "training"},
     "initializers": {"arguments", "streams"},
@@ -70,7 +70,7 @@ MAY_IMPORT = {
         "ops",
         "recursion",
         "streams",
-        "weights",
+        "presets",
     },
     "ops": {"acceleration", "choices", "environment"},
     "parity": {
@@ -86,6 +86,17 @@ MAY_IMPORT = {
         "recursion",
         "streams",
         "training",
+    },
+    # How images become pixels, the facts of published datasets and what a model's answers are, for cards.
+    "presets": {
+        "arguments",
+        "bounded",
+        "choices",
+        "data",
+        "download",
+        "durable",
+        "evaluation",
+        "lazy",
     },
     # What a run's or an export's JSON may name: the layers and the class of models.
     "rebuilding": {"acceleration", "arguments", "initializers", "layers", "models", "recursion"},
@@ -123,10 +134,8 @@ MAY_IMPORT = {
         "ops",
         "rebuilding",
         "recursion",
-        "weights",
+        "presets",
     },
-    # The facts of published datasets, which published weights were trained on.
-    "weights": {"arguments", "bounded", "choices", "data", "download", "durable", "evaluation"},
 }
 HEAVY = {"array_record", "jax", "matplotlib", "sklearn", "tensorflow", "tensorflow_datasets", "torch"}
 
@@ -244,7 +253,7 @@ def lazy_names(tree, package):
     return {name: f"{package}{module}" for module, names in table.items() for name in names}
 
 
-@pytest.mark.parametrize("package", ["", "models.", "serving.", "sweeps.", "training."])
+@pytest.mark.parametrize("package", ["", "models.", "presets.", "serving.", "sweeps.", "training."])
 def test_lazy_names_are_those_that_type_checkers_see(package):
     tree = ast.parse((PACKAGE / package.removesuffix(".") / "__init__.py").read_text())
     assert lazy_names(tree, package) == imports_for_types(tree)

@@ -72,6 +72,7 @@ def path(*taken, refused=("", "none", LONG, "a\0b", 3, True, 1.5, None, ["a"])):
     return Takes(*taken, refused=refused)
 
 
+SOURCE = path(refused=("", "none", LONG, "a\0b", "hf://a", "hf://a/../b", 3, True, 1.5, None, ["a"]))
 OBJECTS = Takes(refused=[3, "a", True, ["a"]])
 NEW_PATH = path(refused=("", "a\0b", 3, True, 1.5, ["a"]))
 FOLDER = path(refused=("a\0b", 3, True, 1.5, ["a"]))
@@ -318,8 +319,9 @@ TABLE = {
         },
     ),
     "ZeroPadShortcut": ({"filters": 2}, {"filters": integer(1), "stride": integer(1)}),
-    "add_weights": ({}, {"path": path(refused=("", "none", LONG, "a\0b", ".", 3, True, None, ["a"]))}),
-    "cached_weights": ({}, {"entry": Takes(refused=[None, 3, "akamaster_resnet20"])}),
+    "Preset": ({}, {"source": SOURCE}),
+    "add_preset": ({}, {"path": path(refused=("", "none", LONG, "a\0b", ".", 3, True, None, ["a"]))}),
+    "cached_preset": ({}, {"name": choice("akamaster_resnet20")}),
     "create_model": ({}, {"name": choice()}),
     "decode_predictions": (
         {"predictions": np.zeros((1, 3)), "class_names": list("abc")},
@@ -361,6 +363,7 @@ TABLE = {
             "run": path(refused=("", "none", LONG, "a\0b", ".", 3, True, None)),
             "model": choice(),
             "weights": path(refused=("", "none", 3, True, None)),
+            "preset": SOURCE,
             "dataset": Takes(refused=[3, "digits", True]),
             "split": choice(),
             "custom_objects": OBJECTS,
@@ -393,7 +396,7 @@ TABLE = {
             "custom_objects": OBJECTS,
         },
     ),
-    "fetch_weights": ({}, {"name": choice()}),
+    "fetch_preset": ({}, {"source": SOURCE}),
     "fit": (
         {"model": lambda things: things["model"], "dataset": lambda things: things["digits"]},
         {
@@ -442,6 +445,12 @@ TABLE = {
             "cache": BOOLEAN,
         },
     ),
+    "list_models": (
+        {},
+        {"pattern": Takes("*_v2", "none", refused=["", None, 3, True, ["a"]]), "pretrained": BOOLEAN},
+    ),
+    "list_presets": ({}, {}),
+    "load_preset": ({}, {"source": SOURCE}),
     "load_torch_checkpoint": (
         {"model": lambda things: things["model"], "path": "none", "layout": "akamaster"},
         {"model": Takes(refused=[None, 3, "resnet20"]), "path": path(), "layout": choice()},
@@ -470,6 +479,16 @@ TABLE = {
             **{name: DECODING[name] for name in ("image_size", "resize", "channels")},
             "skip_unreadable": BOOLEAN,
             "progress": BOOLEAN,
+        },
+    ),
+    "preset_info": ({}, {"name": choice("akamaster_resnet20")}),
+    "push_preset": (
+        {"folder": "none", "repository": "a/b"},
+        {
+            "folder": path(),
+            "repository": Takes(refused=["", "a", "a/b/c", "../a", None, 3, True]),
+            "private": Takes(refused=[None, 0, 1, "yes", ""]),
+            "message": Takes(refused=["", 3, True]),
         },
     ),
     "recipe": ({}, {"name": path("default", "akamaster", "he2015", refused=(*path().refused, "none.toml", "."))}),
@@ -502,6 +521,18 @@ TABLE = {
         {
             "depth": Takes(np.int8(8), refused=[0, -1, 2, 9, True, None, 8.0, "8", NAN, 2**63]),
             **MODEL_ARGUMENTS,
+        },
+    ),
+    "save_preset": (
+        {"model": lambda things: things["model"], "directory": "preset"},
+        {
+            "model": Takes(refused=[None, 3, "resnet20", keras.Sequential()]),
+            "directory": path("other", refused=("", LONG, "a\0b", 3, True, None, "/dev/null")),
+            "class_names": Takes(list("abcdefghij"), None, refused=["", 3, "abc", ["a"], [1] * 10, ["a"] * 10]),
+            "decoding": Takes(None, kzoo.Decoding((8, 8)), refused=[3, "a", kzoo.Decoding((9, 9))]),
+            "temperature": number(0.5, 1000, none=True, refused=[0, -1, 1001]),
+            "about": Takes(None, {"a": [1]}, refused=[3, "a", True, [1], {"a": object()}, {"a": NAN}]),
+            "construction": Takes(None, refused=[3, "resnet20", True]),
         },
     ),
     "save_weights": (
@@ -541,7 +572,6 @@ TABLE = {
             "checkpoint_every": Takes(refused=["", "0s", 0, -1, None, True, 1.5, NAN, INF, 2**63]),
         },
     ),
-    "weights_info": ({}, {"name": choice("akamaster_resnet20")}),
     "wide_resnet": (
         {"depth": 10, "width": 1, "input_shape": (8, 8, 3)},
         {
@@ -554,7 +584,7 @@ TABLE["Conv2DReLU"] = TABLE["Conv2D"]
 
 
 # What kzoo makes and callers read; Keras's own arguments; and one constructor of all models.
-MADE_BY_KZOO = {"Description", "Evaluation", "Exported", "Prediction", "WeightsEntry"}
+MADE_BY_KZOO = {"Description", "Evaluation", "Exported", "Prediction", "PresetInfo"}
 OF_KERAS = {"Add", "Model", "ReLU", "ScaleShift"}
 AS_RESNET = set(kzoo.list_models())
 ARGUMENTS = [(function, argument) for function, (_, arguments) in TABLE.items() for argument in arguments]

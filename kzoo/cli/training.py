@@ -39,6 +39,10 @@ from kzoo.sweeps.record import FILE as SWEEP
 
 app = typer.Typer()
 
+PresetOption = Annotated[
+    str | None, typer.Option(help="Name of a preset, its folder, or hf://owner/name, instead of a run.")
+]
+
 
 @app.command()
 def train(
@@ -101,31 +105,38 @@ def runs(
 def evaluate(
     run: Annotated[Path | None, typer.Argument(help="Run directory.")] = None,
     model: Annotated[str | None, model_option("Name of a model, instead of a run.")] = None,
-    weights: Annotated[str | None, typer.Option(help="Its .weights.h5 file, or a name.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Its .weights.h5 file, or a preset.")] = None,
+    preset: PresetOption = None,
     data: Annotated[str | None, typer.Option(help="Dataset, if not the run's own.")] = None,
     split: Annotated[str, one_of(get_args(SplitName), "Which images.")] = "test",
     data_dir: DataDir = None,
     image_size: ImageSize = None,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a run, or a model with weights: loss, top-1, top-5, per class."""
-    if data and run and image_size is None:
-        dataset: Any = kzoo.Run(run).load_dataset(data, data_dir=data_dir)
+    """Evaluate a run, a preset, or a model with weights: loss, top-1, top-5, per class."""
+    if data and preset and image_size is None:
+        decoding: Any = dataclasses.asdict(kzoo.Preset(preset).decoding())
+        dataset: Any = kzoo.load_dataset(data, data_dir=data_dir, **decoding)
+    elif data and run and image_size is None:
+        dataset = kzoo.Run(run).load_dataset(data, data_dir=data_dir)
     else:
         dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=image_size) if data else None
-    result = kzoo.evaluate_saved(run, model=model, weights=weights, dataset=dataset, split=split)
+    result = kzoo.evaluate_saved(run, model=model, weights=weights, preset=preset, dataset=dataset, split=split)
     show(dataclasses.asdict(result), as_json, _classes_table(result))
 
 
 @app.command()
 def predict(
-    run: Path,
-    images: list[Path],
+    paths: Annotated[list[Path], typer.Argument(metavar="[RUN] IMAGES...", help="Run directory, then image files.")],
+    preset: PresetOption = None,
     top: Annotated[int, typer.Option(help="How many classes to name.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Classify image files."""
-    predictions = kzoo.predict_files(kzoo.Run(run), images, top=top)
+    """Classify image files by a run, or by a preset."""
+    predictor, images = (kzoo.Run(paths[0]), paths[1:]) if preset is None else (kzoo.Preset(preset), paths)
+    if not images:
+        raise ValueError(f"Expected image files after the run directory. Received: none after {paths[0]}.")
+    predictions = kzoo.predict_files(predictor, images, top=top)
     show([dataclasses.asdict(prediction) for prediction in predictions], as_json, _predictions_table(predictions))
 
 

@@ -160,6 +160,25 @@ class Dataset:
             return None
         return {part: names.tolist() for part, names in parts.items()}
 
+    def check_class_names(self, expected: Sequence[str], whose: object) -> None:
+        """Raises `ValueError` unless the classes are the expected ones, in their order.
+
+        Args:
+            expected: The names of the classes.
+            whose: What has them, for the message.
+        """
+        expected, received = tuple(expected), self.class_names
+        if expected == received:
+            return
+        missing, new = (
+            ", ".join(map(repr, sorted(set(a) - set(b)))) or "none"
+            for a, b in ((expected, received), (received, expected))
+        )
+        raise ValueError(
+            f"The data must have the {len(expected)} classes of {whose}, in their order. "
+            f"Received: {len(received)} classes of {self.name!r}; missing: {missing}; new: {new}."
+        )
+
     def summary(self) -> dict[str, Any]:
         """Returns name, sizes of the splits, classes, image shape and pixel statistics, for showing."""
         return {

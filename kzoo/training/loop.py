@@ -14,6 +14,7 @@ from kzoo.data import Augmentation, Batches, Dataset, Mixing
 from kzoo.data.fingerprint import fingerprint
 from kzoo.errors import DivergenceError
 from kzoo.evaluation import even_batch_size, gives_logits
+from kzoo.presets.construction import stored_construction
 from kzoo.training.checkpoint import keep_newest
 from kzoo.training.checks import check_model, check_stopping, checked_callbacks, warn_of_compiled
 from kzoo.training.class_weights import weighted_training_split
@@ -239,6 +240,7 @@ def _config(
         "model": {
             "name": model.name,
             "arguments": None if arguments is None else json.loads(json.dumps(dict(arguments), default=str)),
+            "construction": stored_construction(model),
             "pixel_normalization": normalization,
             "architecture": architecture,
         },

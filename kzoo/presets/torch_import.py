@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kzoo.download import matches, sha256_of
-from kzoo.weights.checkpoint import read_checkpoint
-from kzoo.weights.layouts import Layout, layout_named
-from kzoo.weights.loading import check_model, named_as_weights, replace_file, structure_of_model
+from kzoo.presets.checkpoint import read_checkpoint
+from kzoo.presets.layouts import Layout, layout_named
+from kzoo.presets.loading import check_model, named_as_weights, replace_file, structure_of_model
 
 _PUBLISHED = re.compile(r"(?:cifar\d+_)?resnet\d+-([0-9a-f]{8})\.(?:th|pth?)")
 _CONV1 = re.compile(r"(stage\d_block\d+)_conv1")
@@ -29,8 +29,9 @@ def load_torch_checkpoint(model: keras.Model, path: str | os.PathLike[str], *, l
         model: A `kzoo.resnet` of order `"classic"`, with the layout's shortcut and the checkpoint's number of classes.
         path: Path of the checkpoint, a state dict, alone or as the entry `state_dict`. It is read with
             `weights_only=True`.
-        layout: `"akamaster"` (github.com/akamaster/pytorch_resnet_cifar10; `shortcut="pad"`) or `"chenyaofo"`
-            (github.com/chenyaofo/pytorch-cifar-models; `shortcut="projection"`, 10 or 100 classes).
+        layout: `"akamaster"` (github.com/akamaster/pytorch_resnet_cifar10; `shortcut="pad"`), `"chenyaofo"`
+            (github.com/chenyaofo/pytorch-cifar-models; `shortcut="projection"`, 10 or 100 classes) or `"pytorchcv"`
+            (github.com/osmr/imgclsmob; `shortcut="projection"`).
 
     Raises:
         FileNotFoundError: If there is no such file.
