@@ -40,6 +40,8 @@ class Recipe:
         patience: Epochs without improvement of the validation loss after which to stop, or `None` to train to the end.
         min_delta: The least change of the validation loss that counts as an improvement.
         precision: Dtype policy that the model must have been built with.
+        ema: What moving averages of weights and batch statistics keep at each step, such as 0.999 (less in the first
+            steps); 0 for no averages. They, and not the weights, are validated, stopped on and saved.
     """
 
     epochs: int = 20
@@ -63,6 +65,7 @@ class Recipe:
     patience: int | None = 5
     min_delta: float = 0.02
     precision: Precision = "float32"
+    ema: float = 0.0
 
     def override(self, **changes: Any) -> "Recipe":
         """Returns a copy with the changes that are not `None`; a `patience` of 0 means none.
@@ -109,6 +112,7 @@ class Recipe:
             ("crop_padding", self.crop_padding >= 0, "at least 0"),
             ("patience", self.patience is None or self.patience >= 1, "at least 1, or None"),
             ("min_delta", self.min_delta >= 0, "at least 0"),
+            ("ema", 0 <= self.ema < 1, "at least 0 and below 1"),
         ):
             if not valid:
                 raise ValueError(f"`{field}` must be {expected}. Received: {field}={getattr(self, field)!r}.")
