@@ -17,6 +17,22 @@ SplitName = Literal["train", "validation", "test"]
 Format = Literal["saved_model", "onnx", "litert", "openvino"]
 LayoutName = Literal["akamaster", "chenyaofo"]
 Dtype = Literal["float64", "float32"]
+Optimizer = Literal[
+    "sgd",
+    "adadelta",
+    "adafactor",
+    "adagrad",
+    "adam",
+    "adamax",
+    "adamw",
+    "ftrl",
+    "lamb",
+    "lion",
+    "muon",
+    "nadam",
+    "rmsprop",
+    "schedulefreeadamw",
+]
 Device = Literal["cpu", "gpu"]
 
 _LEAST_SIMILAR = 0.6  # of difflib's ratio, as `difflib.get_close_matches` has it

@@ -14,14 +14,14 @@ from kzoo.models import create_model
 from kzoo.models.arguments import check_arguments
 from kzoo.ops import precision
 from kzoo.training import Recipe, Run, fit, set_pixel_statistics
-from kzoo.training import recipe as named_recipe
 from kzoo.training.keeper import Interval
+from kzoo.training.known_recipes import find_recipe
 
 
 def train(
     model: str,
     dataset: Dataset,
-    recipe: Recipe | str = "default",
+    recipe: Recipe | str | os.PathLike[str] = "default",
     *,
     seed: int = 0,
     run_dir: str | os.PathLike[str] | None = None,
@@ -37,7 +37,7 @@ def train(
     Args:
         model: Name of a model, one of `kzoo.list_models()`.
         dataset: The `Dataset`; its image shape and number of classes become the model's.
-        recipe: A `Recipe` or the name of one. Defaults to `"default"`.
+        recipe: As for `kzoo.fit`. Defaults to `"default"`.
         seed: Integer, 0 or larger, of weights, batches and masks. Defaults to `0`.
         run_dir: As for `kzoo.fit`.
         verbose: As for `kzoo.fit`.
@@ -53,9 +53,8 @@ def train(
         FileExistsError: If `run_dir` has content.
     """
     check_arguments(arguments, without=("input_shape", "classes", "seed"))
-    recipe = named_recipe(recipe) if isinstance(recipe, str) else recipe
+    recipe = find_recipe(recipe)
     instance(dataset, "dataset", Dataset, "a kzoo.Dataset, such as `kzoo.load_dataset` returns")
-    instance(recipe, "recipe", Recipe, "a kzoo.Recipe, or the name of one")
     resume = boolean(resume, "resume")
     Interval.parse(checkpoint_every)
     if run_dir is not None:

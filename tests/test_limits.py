@@ -225,6 +225,7 @@ TABLE = {
             "patience": integer(1, none=True),
             "min_delta": number(0, 1, refused=[-1]),
             "precision": choice("float32", "mixed_bfloat16", "float64"),
+            "ema": number(0, 0.999, refused=[1, -0.1]),
         },
     ),
     "Run": ({}, {"directory": path()}),
@@ -445,7 +446,7 @@ TABLE = {
             "progress": BOOLEAN,
         },
     ),
-    "recipe": ({}, {"name": choice("default", "akamaster", "he2015")}),
+    "recipe": ({}, {"name": path("default", "akamaster", "he2015", refused=(*path().refused, "none.toml", "."))}),
     "residual_block": (
         {"x": lambda things: things["tensor"], "filters": 4, "name": "block"},
         {

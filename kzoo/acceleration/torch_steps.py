@@ -20,6 +20,7 @@ def sgd_step(
     momentum: float,
     nesterov: bool,
     decay: Sequence[float],
+    factors: Sequence[float],
 ) -> None:
     """Does what `kzoo.ops.generic.sgd_step` says, by a few operations over all weights instead of some for each.
 
@@ -35,7 +36,10 @@ def sgd_step(
     torch._foreach_mul_(moving, momentum)
     torch._foreach_add_(moving, slopes)
     steps = torch._foreach_add(slopes, moving, alpha=momentum) if nesterov else moving
-    torch._foreach_sub_(values, torch._foreach_mul(steps, rate.to(values[0].dtype)))
+    moved = torch._foreach_mul(steps, rate.to(values[0].dtype))
+    for factor in set(factors) - {1.0}:
+        torch._foreach_mul_([one for one, own in zip(moved, factors, strict=True) if own == factor], factor)
+    torch._foreach_sub_(values, moved)
 
 
 @torch.no_grad()
@@ -50,11 +54,12 @@ def _check() -> bool:
         for first, second in ((1, 1), (1, 1), (3, 2))
     )
     rate = torch.tensor(0.5, dtype=torch.float32)
-    sgd_step(weights, velocities, gradients, rate, momentum=0.5, nesterov=True, decay=[1.0, 0.0])
-    # 3 + 1 = 4; 0.5 + 4 = 4.5; 1 - 0.5 * (4 + 0.5 * 4.5), and the same without decay
-    stepped = [weights[0].tolist(), weights[1].tolist()] == [[-2.125] * 2, [-0.625] * 3]
+    options: Any = {"momentum": 0.5, "nesterov": True, "decay": [1.0, 0.0], "factors": [1.0, 2.0]}
+    sgd_step(weights, velocities, gradients, rate, **options)
+    # 3 + 1 = 4; 0.5 + 4 = 4.5; 1 - 0.5 * (4 + 0.5 * 4.5), and the same without decay at twice the rate
+    stepped = [weights[0].tolist(), weights[1].tolist()] == [[-2.125] * 2, [-2.25] * 3]
     move_averages(weights, gradients, 0.5)
-    return stepped and [weights[0].tolist(), weights[1].tolist()] == [[0.4375] * 2, [0.6875] * 3]
+    return stepped and [weights[0].tolist(), weights[1].tolist()] == [[0.4375] * 2, [-0.125] * 3]
 
 
 ACCELERATION = Acceleration(

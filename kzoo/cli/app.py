@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from kzoo import __version__
-from kzoo.cli import data, doctor, export, models, parity, training, weights
+from kzoo.cli import data, doctor, export, models, parity, recipes, training, weights
 from kzoo.cli.showing import printable
 from kzoo.errors import DivergenceError, ExportError, OutOfMemoryError
 
@@ -29,6 +29,7 @@ for commands in (export.app, weights.import_app, models.app, training.app, docto
     app.add_typer(commands)
 app.add_typer(data.app, name="data")
 app.add_typer(parity.app, name="parity")
+app.add_typer(recipes.app, name="recipe")
 app.add_typer(weights.app, name="weights")
 
 

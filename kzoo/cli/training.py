@@ -23,15 +23,17 @@ from kzoo.cli.options import (
     Dropout,
     ImageSize,
     ModelName,
+    RecipeOption,
     Resize,
     Seed,
+    Settings,
     SkipUnreadable,
     model_option,
     one_of,
 )
+from kzoo.cli.recipes import recipe_with
 from kzoo.cli.showing import Name, cell, show, table
 from kzoo.errors import TrainingInterrupted
-from kzoo.training.recipes import RECIPES
 
 app = typer.Typer()
 
@@ -40,7 +42,8 @@ app = typer.Typer()
 def train(
     model: ModelName,
     data: Data = "digits",
-    recipe: Annotated[str, one_of(RECIPES, "How to train.")] = "default",
+    recipe: RecipeOption = "default",
+    settings: Settings = None,
     epochs: Annotated[int | None, typer.Option(help="At most that many epochs.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
@@ -69,7 +72,7 @@ def train(
     changes |= {"patience": patience, "min_delta": min_delta}
     decoding: Any = {"image_size": image_size, "resize": resize, "channels": channels, "data_dir": data_dir}
     dataset = kzoo.load_dataset(data, **decoding, skip_unreadable=skip_unreadable, balance=balance, flip=flip)
-    changed = kzoo.recipe(recipe).override(**changes)
+    changed = recipe_with(recipe, settings).override(**changes)
     going: Any = {"run_dir": run, "resume": resume, "checkpoint_every": checkpoint_every}
     with _interruption_told(), _progress(to_stderr=as_json, quiet=quiet) as verbose:
         trained = kzoo.train(model, dataset, changed, seed=seed, verbose=verbose, dropout=dropout, **going)

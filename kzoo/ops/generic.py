@@ -141,6 +141,7 @@ def sgd_step(
     momentum: float,
     nesterov: bool,
     decay: Sequence[float],
+    factors: Sequence[float],
 ) -> bool:
     """Moves all weights by a step of `kzoo.SGD`, where that is faster than weight by weight; here it is not.
 
@@ -152,6 +153,7 @@ def sgd_step(
         momentum: Float.
         nesterov: Boolean.
         decay: Sequence of floats, the weight decay of each weight.
+        factors: Sequence of floats, the factor on the rate of each weight.
 
     Returns:
         Whether it moved them. If not, nothing has changed.

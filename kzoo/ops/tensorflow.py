@@ -90,6 +90,7 @@ def sgd_step(
     momentum: float,
     nesterov: bool,
     decay: Sequence[float],
+    factors: Sequence[float],
 ) -> bool:
     """Does what `kzoo.ops.generic.sgd_step` says, by one operation a weight.
 
@@ -97,13 +98,14 @@ def sgd_step(
     """
     if tf.distribute.has_strategy() or any(isinstance(gradient, tf.IndexedSlices) for gradient in gradients):
         return False
-    for weight, velocity, gradient, amount in zip(weights, velocities, gradients, decay, strict=True):
+    each = zip(weights, velocities, gradients, decay, factors, strict=True)
+    for weight, velocity, gradient, amount, factor in each:
         value = weight.value if isinstance(weight, keras.Variable) else weight
         slope = tf.cast(gradient, value.dtype)
         tf.raw_ops.ResourceApplyMomentum(
             var=value.handle,
             accum=velocity.value.handle,
-            lr=tf.cast(rate, value.dtype),
+            lr=tf.cast(rate, value.dtype) * factor,
             grad=slope + amount * value if amount else slope,
             momentum=tf.constant(momentum, value.dtype),
             use_nesterov=nesterov,

@@ -99,12 +99,13 @@ def sgd_step(
     momentum: float,
     nesterov: bool,
     decay: Sequence[float],
+    factors: Sequence[float],
 ) -> bool:
     """Does what `kzoo.ops.generic.sgd_step` says, by a few operations over all weights."""
     if not torch_steps.ACCELERATION.is_active():
         return False
     values, moving = ([variable.value for variable in variables] for variables in (weights, velocities))
-    options = {"momentum": momentum, "nesterov": nesterov, "decay": decay}
+    options: Any = {"momentum": momentum, "nesterov": nesterov, "decay": decay, "factors": factors}
     torch_steps.sgd_step(values, moving, gradients, ops.convert_to_tensor(rate), **options)
     return True
 

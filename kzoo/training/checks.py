@@ -6,7 +6,6 @@ from typing import Any
 
 import keras
 
-from kzoo.arguments import instance
 from kzoo.data import Dataset
 from kzoo.training.recipes import Recipe
 from kzoo.training.schedule import is_constant
@@ -17,7 +16,6 @@ _SET_THE_RATE = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRate
 
 def check_model(model: keras.Model, dataset: Dataset, recipe: Recipe) -> None:
     """Raises `ValueError` unless a model can be trained on a dataset by a recipe, written down, and built again."""
-    instance(recipe, "recipe", Recipe, "a kzoo.Recipe, or the name of one")
     if not isinstance(dataset, Dataset):
         raise ValueError(
             "`dataset` must be a kzoo.Dataset (`kzoo.load_dataset`, `kzoo.Dataset.from_arrays`): a run records its "

@@ -99,7 +99,7 @@ def explained_divergence(
 
     said = [f"{error} (epoch {(error.step - 1) // train.batches_per_epoch + 1})"]
     if schedule is not None and error.step:
-        said.append(f"at a learning rate of {float(schedule.rates[error.step - 1]):.4g}")
+        said.append(f"at a learning rate of {schedule.rate_of(error.step - 1):.4g}")
     state = newest_state(run.checkpoints)
     if state is None:
         return DivergenceError(f"{', '.join(said)}. There is no checkpoint before it.", error.step)

@@ -1,6 +1,5 @@
 """Trains any classifier by a recipe, and leaves a run directory."""
 
-import dataclasses
 import json
 import os
 import weakref
@@ -20,15 +19,15 @@ from kzoo.training.checkpoint import keep_newest
 from kzoo.training.checks import check_model, check_stopping, checked_callbacks, warn_of_compiled
 from kzoo.training.finishing import explained_divergence, explained_shortage, finish
 from kzoo.training.keeper import Interval
+from kzoo.training.known_recipes import find_recipe
 from kzoo.training.lock import write_status
 from kzoo.training.memory import is_out_of_memory
+from kzoo.training.named_optimizers import optimizer_for
 from kzoo.training.opening import opened_run, training_fingerprint
-from kzoo.training.optimizer import optimizer_for
 from kzoo.training.picture import require_matplotlib
 from kzoo.training.pixels import name_of_statistics, pixel_statistics
 from kzoo.training.progress import Progress, ending
 from kzoo.training.recipes import Recipe
-from kzoo.training.recipes import recipe as named_recipe
 from kzoo.training.recording import Clock, Recorder
 from kzoo.training.run import Run
 from kzoo.training.schedule import is_constant, schedule_for
@@ -41,7 +40,7 @@ _OWN_OPTIMIZERS = weakref.WeakSet[Any]()  # that `fit` made: to replace one of t
 def fit(
     model: keras.Model,
     dataset: Dataset,
-    recipe: Recipe | str = "default",
+    recipe: Recipe | str | os.PathLike[str] = "default",
     callbacks: keras.callbacks.Callback | Iterable[keras.callbacks.Callback] | None = (),
     *,
     seed: int = 0,
@@ -63,7 +62,8 @@ def fit(
         model: A functional `keras.Model`, or a Sequential one with an Input, from images in [0, 255] to logits or
             probabilities. If it comes compiled, a warning names the optimizer that is replaced.
         dataset: A `Dataset` of as many classes.
-        recipe: A `Recipe` or the name of one. Defaults to `"default"`.
+        recipe: A `Recipe`, or what `kzoo.recipe` takes: a name, or the path of a TOML file or a run. Defaults to
+            `"default"`.
         callbacks: Further Keras callbacks, or one. Those that set the learning rate need a recipe with
             `schedule="constant"` and `warmup=0`. Defaults to `()`.
         seed: Integer, 0 or larger, from which order and augmentation of the images are drawn. Defaults to `0`.
@@ -94,7 +94,7 @@ def fit(
         >>> run = kzoo.fit(kzoo.resnet20(), kzoo.load_dataset("digits"), "default")
         >>> run.metrics["test_accuracy"]
     """
-    recipe = named_recipe(recipe) if isinstance(recipe, str) else recipe
+    recipe = find_recipe(recipe)
     if verbose not in _VERBOSE:
         raise ValueError(f"`verbose` must be one of {_VERBOSE}. Received: verbose={verbose!r}.")
     directory = None if run_dir is None else path(run_dir, "run_dir")
@@ -174,7 +174,7 @@ def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int, *, f
     """Compiles a classifier with the optimizer and the loss of a recipe."""
     from_logits = gives_logits(model) if from_logits is None else from_logits
     loss = keras.losses.CategoricalCrossentropy(from_logits=from_logits, label_smoothing=recipe.label_smoothing)
-    optimizer = optimizer_for(recipe, steps_per_epoch)
+    optimizer = optimizer_for(recipe, steps_per_epoch, model.trainable_variables)
     _OWN_OPTIMIZERS.add(optimizer)
     model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
 
@@ -215,6 +215,6 @@ def _config(
             "fingerprint": fingerprint(dataset),
         },
         # `fit` leaves the normalization alone, so what the recipe asks for need not be so.
-        "recipe": dataclasses.asdict(recipe) | {"pixel_statistics": name_of_statistics(normalization, dataset)},
+        "recipe": recipe.record() | {"pixel_statistics": name_of_statistics(normalization, dataset)},
         "seed": seed,
     }

@@ -23,6 +23,8 @@ from kzoo.recursion import deep_recursion
 from kzoo.training.json_files import read_json, write_json
 from kzoo.training.kinds import CONFIG, METRICS, SOURCE, check_kinds
 from kzoo.training.lock import check_empty, locked
+from kzoo.training.recipe_files import read_recipe_of_run
+from kzoo.training.recipes import Recipe
 
 _HISTORY_BYTES = 1 << 26
 _SPLITS_BYTES = 1 << 28
@@ -136,6 +138,15 @@ class Run:
             return [_numbers(row) for row in csv.DictReader(text, strict=True)]
         except (ValueError, csv.Error) as error:
             raise ValueError(f"{path} must have a number or nothing in each column of each row. {error}") from error
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that the run was trained by.
+
+        Raises:
+            ValueError: If `config.json` holds none.
+        """
+        return read_recipe_of_run(self.directory)
 
     @property
     def class_names(self) -> tuple[str, ...]:

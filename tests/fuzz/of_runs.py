@@ -1,6 +1,7 @@
 """What trainings leave and are told, recordings and exports."""
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
@@ -106,6 +107,43 @@ def recipe(content, folder):
         found = kzoo.recipe("default").override(**changes)
         assert found.epochs >= 1
         assert isinstance(found.learning_rate, float)
+
+
+def of_toml(content: bytes, folder: Path) -> None:
+    """Reads a recipe's file; what it gives reads back to the same recipe."""
+    path = folder / "recipe.toml"
+    path.write_bytes(content)
+    found = kzoo.recipe(path)
+    path.write_text(found.to_toml(), encoding="utf-8")
+    assert kzoo.recipe(path) == found
+
+
+TOML = b'base = "he2015"\nlearning_rate = 0.2\npatience = "none"\nmilestones = [0.5, 0.75]\npad_mode = "constant"\n'
+
+
+@target("recipe.toml", lambda: [TOML, kzoo.recipe("default").to_toml().encode()])
+def recipe_file(content, folder):
+    of_toml(content, folder)
+
+
+@target(
+    "recipe.toml",
+    lambda: [coded({"base": "he2015", "epochs": 3, "patience": 2, "milestones": [0.5], "pad_mode": "reflect"})],
+)
+def recipe_file_of_json(content, folder):
+    """TOML whose values are any of JSON's, which Hypothesis knows how to change."""
+    try:
+        values = json.loads(content)
+    except (ValueError, RecursionError):
+        return
+    if isinstance(values, dict):
+        lines = [f"{json.dumps(name)} = {json.dumps(value)}" for name, value in values.items()]
+        of_toml("\n".join(lines).encode(), folder)
+
+
+@target("config.json", lambda: [coded(CONFIG | {"recipe": dataclasses.asdict(kzoo.recipe("akamaster"))})])
+def recipe_of_run(content, folder):
+    assert run_with(folder, "config.json", content).recipe.epochs >= 1
 
 
 class _AnySize:
