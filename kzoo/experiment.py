@@ -59,6 +59,8 @@ def train(
     Interval.parse(checkpoint_every)
     if run_dir is not None:
         run_dir = path(run_dir, "run_dir")
+    if recipe.zero_init_residual:
+        arguments = {"zero_init_residual": True, **arguments}
     with precision(recipe.precision):
         built = create_model(model, input_shape=dataset.image_shape, classes=dataset.classes, seed=seed, **arguments)
         set_pixel_statistics(built, dataset, recipe)

@@ -112,6 +112,7 @@ MODEL_ARGUMENTS = {
     "shortcut": Takes("pad", "projection", "none", None, refused=["", "nothing", 3, True]),
     "normalization": choice("batch", none=True),
     "dropout": number(0, 0.999, np.float32(0.5), refused=[1, -0.001, 2**63]),
+    "zero_init_residual": BOOLEAN,
     "seed": SEED,
     "name": Takes("a", refused=["", None, 3, True]),
 }
@@ -136,6 +137,7 @@ TABLE = {
         {
             "momentum": number(0, 1, np.float32(0.5), refused=[-0.1, 1.1]),
             "epsilon": number(1e-12, 1, np.float64(0.5), refused=[0, -1]),
+            "gamma_initializer": Takes("zeros", None),
         },
     ),
     "Batches": (
@@ -226,6 +228,7 @@ TABLE = {
             "min_delta": number(0, 1, refused=[-1]),
             "precision": choice("float32", "mixed_bfloat16", "float64"),
             "ema": number(0, 0.999, refused=[1, -0.1]),
+            "zero_init_residual": BOOLEAN,
         },
     ),
     "Run": ({}, {"directory": path()}),
@@ -457,6 +460,7 @@ TABLE = {
             "shortcut": choice("pad", "projection", "none"),
             "normalization": MODEL_ARGUMENTS["normalization"],
             "dropout": MODEL_ARGUMENTS["dropout"],
+            "zero_init_residual": BOOLEAN,
             "seed": SEED,
             "name": Takes("a", refused=["", None, 3, True, "a/b"]),
         },

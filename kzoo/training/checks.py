@@ -40,12 +40,24 @@ def check_model(model: keras.Model, dataset: Dataset, recipe: Recipe) -> None:
             f"The images of {dataset.name!r} must have the model's input shape, {expected}. "
             f"Received: {dataset.image_shape}."
         )
+    if recipe.zero_init_residual and not _starts_at_zero(model):
+        raise ValueError(
+            "With `zero_init_residual` in the recipe the model must have been built so: kzoo.create_model(..., "
+            f"zero_init_residual=True), or `kzoo.train`. Received: {model.name!r}, without a scale of 0."
+        )
     policy = model.dtype_policy.name
     if policy != recipe.precision:
         raise ValueError(
             f"The model must have been built in the recipe's precision, {recipe.precision!r}: call "
             f"`kzoo.set_precision({recipe.precision!r})` before. Received: a model in {policy!r}."
         )
+
+
+def _starts_at_zero(model: keras.Model) -> bool:
+    initializers = [
+        getattr(layer, name, None) for layer in model.layers for name in ("gamma_initializer", "kernel_initializer")
+    ]
+    return any(isinstance(initializer, keras.initializers.Zeros) for initializer in initializers)
 
 
 def checked_callbacks(
@@ -69,6 +81,11 @@ def checked_callbacks(
             raise ValueError(
                 "A training must go on from one place: with `resume`, from kzoo's checkpoints. Received: "
                 f"{type(callback).__name__}, which goes on from a backup of its own."
+            )
+        if recipe.ema and isinstance(callback, keras.callbacks.BackupAndRestore):
+            raise ValueError(
+                "With `ema` in the recipe a training must go on from kzoo's checkpoints, by `resume`. Received: "
+                f"{type(callback).__name__}, which keeps the averages and not the weights."
             )
         if isinstance(callback, _SET_THE_RATE) and not is_constant(recipe):
             raise ValueError(

@@ -54,6 +54,7 @@ class Recipe:
             or `"balanced"`, so that each class counts alike.
         ema: What moving averages of weights and batch statistics keep at each step, such as 0.999 (less in the first
             steps); 0 for no averages. They, and not the weights, are validated, stopped on and saved.
+        zero_init_residual: Whether each block of a new model starts as its shortcut alone, as of `kzoo.resnet`.
     """
 
     epochs: int = 20
@@ -86,6 +87,7 @@ class Recipe:
     bias_rate: float = 1.0
     class_weights: ClassWeights = dataclasses.field(default=None, hash=False)
     ema: float = 0.0
+    zero_init_residual: bool = False
 
     def override(self, **changes: Any) -> "Recipe":
         """Returns a copy with the changes that are not `None`; a `patience` of 0 means none.

@@ -239,3 +239,9 @@ def test_averages_move_by_a_share_of_the_way_and_stay_where_they_are_equal(form)
     found = [keras.ops.convert_to_numpy(average) for average in averages]
     np.testing.assert_allclose(found[0], 0.875 * start[0].astype(np.float64) + 0.125 * end[0], rtol=1e-5, atol=1e-6)
     assert found[1].tobytes() == start[1].tobytes()
+
+
+def test_backup_of_keras_would_keep_the_averages(tiny, tmp_path):
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    with pytest.raises(ValueError, match="With `ema` .* go on from kzoo's checkpoints.*Received: BackupAndRestore"):
+        kzoo.fit(small(), tiny, RECIPE, backup, run_dir=tmp_path / "run", verbose=0)
