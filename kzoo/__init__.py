@@ -46,6 +46,17 @@ if TYPE_CHECKING:
     )
     from kzoo.models import Description, Model, describe, fetch_weights, import_checkpoint, resnet, wide_resnet
     from kzoo.ops import deterministic, precision, set_precision
+    from kzoo.presets import (
+        WeightsEntry,
+        add_weights,
+        cached_weights,
+        decode_predictions,
+        list_weights,
+        load_torch_checkpoint,
+        load_weights,
+        save_weights,
+        weights_info,
+    )
     from kzoo.serving import serve
     from kzoo.training import (
         SGD,
@@ -58,17 +69,6 @@ if TYPE_CHECKING:
         predict_files,
         recipe,
         set_pixel_statistics,
-    )
-    from kzoo.weights import (
-        WeightsEntry,
-        add_weights,
-        cached_weights,
-        decode_predictions,
-        list_weights,
-        load_torch_checkpoint,
-        load_weights,
-        save_weights,
-        weights_info,
     )
 else:
     _NAMES = {
@@ -105,7 +105,7 @@ else:
             "recipe",
             "set_pixel_statistics",
         ],
-        "weights": [
+        "presets": [
             "WeightsEntry",
             "add_weights",
             "cached_weights",

@@ -6,8 +6,8 @@ import pytest
 from kzoo import choices
 from kzoo.data.originals import ORIGINALS
 from kzoo.models import list_models
+from kzoo.presets import LAYOUTS, list_weights
 from kzoo.training import RECIPES
-from kzoo.weights import LAYOUTS, list_weights
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ MAY_IMPORT = {
         "rebuilding",
         "recursion",
         "training",
-        "weights",
+        "presets",
     },
     "experiment": {"arguments", "choices", "data", "evaluation", "models", "ops", "training"},
     "initializers": {"arguments", "streams"},
@@ -70,7 +70,7 @@ MAY_IMPORT = {
         "ops",
         "recursion",
         "streams",
-        "weights",
+        "presets",
     },
     "ops": {"acceleration", "choices", "environment"},
     "parity": {
@@ -86,6 +86,18 @@ MAY_IMPORT = {
         "recursion",
         "streams",
         "training",
+    },
+    # How images become pixels, the facts of published datasets and what a model's answers are, for cards.
+    "presets": {
+        "__init__",
+        "arguments",
+        "bounded",
+        "choices",
+        "data",
+        "download",
+        "durable",
+        "environment",
+        "evaluation",
     },
     # What a run's or an export's JSON may name: the layers and the class of models.
     "rebuilding": {"acceleration", "arguments", "initializers", "layers", "models", "recursion"},
@@ -109,10 +121,8 @@ MAY_IMPORT = {
         "ops",
         "rebuilding",
         "recursion",
-        "weights",
+        "presets",
     },
-    # The facts of published datasets, which published weights were trained on.
-    "weights": {"arguments", "bounded", "choices", "data", "download", "durable", "evaluation"},
 }
 HEAVY = {"array_record", "jax", "matplotlib", "sklearn", "tensorflow", "tensorflow_datasets", "torch"}
 

@@ -12,8 +12,8 @@ from kzoo.arguments import path as checked_path
 from kzoo.data import Dataset
 from kzoo.export.exporting import BATCHES, Exported, export_model
 from kzoo.models import create_model
+from kzoo.presets import list_weights, weights_info
 from kzoo.training import Run
-from kzoo.weights import list_weights, weights_info
 
 
 def export_saved(

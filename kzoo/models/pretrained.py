@@ -8,7 +8,7 @@ import keras
 from kzoo.durable import output_path, written_file
 from kzoo.models.arguments import Arguments
 from kzoo.models.registry import constructor, create_model
-from kzoo.weights import classes_of, convert_torch_checkpoint, fetch, layout_named, named_as_weights, weights_info
+from kzoo.presets import classes_of, convert_torch_checkpoint, fetch, layout_named, named_as_weights, weights_info
 
 
 def fetch_weights(name: str) -> Path:

@@ -13,8 +13,8 @@ from kzoo.initializers import HeNormal
 from kzoo.layers import PixelNormalization
 from kzoo.models.arguments import Arguments, check_arguments
 from kzoo.models.model import Model
+from kzoo.presets import fetch, load_weights, registered
 from kzoo.streams import check_seed
-from kzoo.weights import fetch, load_weights, registered
 
 SMALLEST_INPUT = 8
 MOST_DEPTH = 10_000  # more is a slip of the finger: the deepest of the papers has 1,202

@@ -39,7 +39,7 @@ def finish(
     Returns:
         The content of `metrics.json`.
     """
-    from kzoo.weights import save_weights
+    from kzoo.presets import save_weights
 
     save_weights(model, run.weights_path)
     run.write_history(recorder.rows)
@@ -95,7 +95,7 @@ def explained_divergence(
         train: `Batches` that it was trained on.
         schedule: The `StepSchedule`, or `None` where the optimizer has a rate of its own.
     """
-    from kzoo.weights import save_weights
+    from kzoo.presets import save_weights
 
     said = [f"{error} (epoch {(error.step - 1) // train.batches_per_epoch + 1})"]
     if schedule is not None and error.step:

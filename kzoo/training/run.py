@@ -193,7 +193,7 @@ class Run:
             FileNotFoundError: If the run has no weights.
             ValueError: If the model consists of anything else, or the weights are not its own.
         """
-        from kzoo.weights import load_weights
+        from kzoo.presets import load_weights
 
         with precision(self.config["recipe"]["precision"]):
             model = self._built(custom_objects)

@@ -9,7 +9,7 @@ from commands import printed_json
 from PIL import Image
 
 import kzoo
-from kzoo.weights import cache, registry
+from kzoo.presets import cache, registry
 
 needs_tensorflow = pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="needs TensorFlow")
 CLASSES = ("cat", "dog", "eel")

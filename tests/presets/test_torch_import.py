@@ -11,7 +11,7 @@ import pytest
 
 import kzoo
 from kzoo.models import pretrained
-from kzoo.weights import checkpoint as module
+from kzoo.presets import checkpoint as module
 
 KERNEL = "layer2.0.conv1.weight"
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kzoo
-from kzoo.weights.hdf5 import read_file, structure_of
+from kzoo.presets.hdf5 import read_file, structure_of
 
 KERNEL = "layers/conv2d_2/vars/0"  # of stage1_block1_conv2, (3, 3, 16, 16)
 NAMED = rf"{KERNEL} \(of 'stage1_block1_conv2'\)"

@@ -10,9 +10,9 @@ import keras
 from kzoo import arguments
 from kzoo.download import DownloadError, download, matches, sha256_of
 from kzoo.durable import private_folder, put_in_place, written_file
-from kzoo.weights.checkpoint import require_torch
-from kzoo.weights.registry import WeightsEntry, list_weights, weights_info
-from kzoo.weights.torch_import import convert_torch_checkpoint
+from kzoo.presets.checkpoint import require_torch
+from kzoo.presets.registry import WeightsEntry, list_weights, weights_info
+from kzoo.presets.torch_import import convert_torch_checkpoint
 
 _PRETRAINED = Path(__file__).with_name("pretrained")
 _DIGITS = 16  # of the SHA-256 of a converted file, in its name

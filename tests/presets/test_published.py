@@ -18,7 +18,7 @@ from kzoo import download
 from kzoo.cli.app import app
 from kzoo.data.published import CIFAR10_CLASSES
 from kzoo.download import DownloadError
-from kzoo.weights import cache, registered, registry
+from kzoo.presets import cache, registered, registry
 
 CHECKPOINT = "resnet20-12fca82f.th"
 NATIVE = "tiny"  # registered by the fixture of that name

@@ -14,7 +14,7 @@ import numpy as np
 
 from kzoo import arguments
 from kzoo.durable import private_folder, remove_left, written_file
-from kzoo.weights.hdf5 import Structure, Tensors, read_file, structure_of, write_file
+from kzoo.presets.hdf5 import Structure, Tensors, read_file, structure_of, write_file
 
 _SPARE_BYTES = 1 << 20  # what a file may be larger than its tensors make it
 

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kzoo.download import matches, sha256_of
-from kzoo.weights.checkpoint import read_checkpoint
-from kzoo.weights.layouts import Layout, layout_named
-from kzoo.weights.loading import check_model, named_as_weights, replace_file, structure_of_model
+from kzoo.presets.checkpoint import read_checkpoint
+from kzoo.presets.layouts import Layout, layout_named
+from kzoo.presets.loading import check_model, named_as_weights, replace_file, structure_of_model
 
 _PUBLISHED = re.compile(r"(?:cifar\d+_)?resnet\d+-([0-9a-f]{8})\.(?:th|pth?)")
 _CONV1 = re.compile(r"(stage\d_block\d+)_conv1")

@@ -268,20 +268,33 @@ def evaluate(
         )
     from_logits = are_logits(samples, from_logits)
     outputs = predict_in_whole_batches(model, images, batch_size).astype(np.float64)
-    log_p = log_softmax(as_logits(outputs, from_logits))
+    return evaluation_of(log_softmax(as_logits(outputs, from_logits)), labels, names)
+
+
+def evaluation_of(
+    log_p: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], class_names: Sequence[str]
+) -> Evaluation:
+    """Returns how good predictions are.
+
+    Args:
+        log_p: Array of shape `(images, classes)`, the logarithm of each class's probability.
+        labels: Integers of shape `(images,)`.
+        class_names: One name a class.
+    """
+    classes = log_p.shape[1]
     place = places(log_p, labels)
     answered = np.isfinite(place)
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (labels[answered], log_p[answered].argmax(axis=1)), 1)
     counts = np.bincount(labels, minlength=classes)
     return Evaluation(
-        images=len(images),
+        images=len(labels),
         loss=float(-log_p[np.arange(len(labels)), labels].mean()),
         accuracy=float((place < 1).mean()),
         top5_accuracy=float((place < 5).mean()),
         per_class={
             name: float(right / count) if count else float("nan")
-            for name, right, count in zip(names, confusion.diagonal(), counts, strict=True)
+            for name, right, count in zip(class_names, confusion.diagonal(), counts, strict=True)
         },
         confusion=confusion,
     )

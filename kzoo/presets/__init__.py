@@ -1,11 +1,11 @@
 """Weights in and out of models: files, PyTorch checkpoints, and the weights that are known by name."""
 
-from kzoo.weights.cache import add_weights, cached_weights, fetch
-from kzoo.weights.decoding import decode_predictions
-from kzoo.weights.layouts import LAYOUTS, layout_named
-from kzoo.weights.loading import load_weights, named_as_weights, save_weights
-from kzoo.weights.registry import WeightsEntry, list_weights, registered, weights_info
-from kzoo.weights.torch_import import classes_of, convert_torch_checkpoint, load_torch_checkpoint
+from kzoo.presets.cache import add_weights, cached_weights, fetch
+from kzoo.presets.decoding import decode_predictions
+from kzoo.presets.layouts import LAYOUTS, layout_named
+from kzoo.presets.loading import load_weights, named_as_weights, save_weights
+from kzoo.presets.registry import WeightsEntry, list_weights, registered, weights_info
+from kzoo.presets.torch_import import classes_of, convert_torch_checkpoint, load_torch_checkpoint
 
 __all__ = [
     "LAYOUTS",

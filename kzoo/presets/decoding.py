@@ -7,7 +7,7 @@ import numpy as np
 
 from kzoo import arguments
 from kzoo.evaluation import are_logits, as_logits, log_softmax
-from kzoo.weights.registry import weights_info
+from kzoo.presets.registry import weights_info
 
 
 def decode_predictions(

@@ -1,0 +1,34 @@
+"""How good a classifier is, and how far its probabilities can be believed."""
+
+from kzoo.evaluation.calibration import calibration_error, fitted_temperature
+from kzoo.evaluation.metrics import (
+    Evaluation,
+    are_logits,
+    as_logits,
+    evaluate,
+    evaluation_of,
+    even_batch_size,
+    gives_logits,
+    log_probabilities,
+    log_softmax,
+    places,
+    predict_in_whole_batches,
+    sample_answers,
+)
+
+__all__ = [
+    "Evaluation",
+    "are_logits",
+    "as_logits",
+    "calibration_error",
+    "evaluate",
+    "evaluation_of",
+    "even_batch_size",
+    "fitted_temperature",
+    "gives_logits",
+    "log_probabilities",
+    "log_softmax",
+    "places",
+    "predict_in_whole_batches",
+    "sample_answers",
+]
