@@ -6,7 +6,7 @@ from types import NoneType
 from typing import Any, get_args
 
 from kzoo.arguments import boolean, instance, objects, path
-from kzoo.choices import SplitName, check_choice
+from kzoo.choices import SplitName, TestTimeAugmentation, check_choice
 from kzoo.data import Dataset
 from kzoo.evaluation import Evaluation
 from kzoo.evaluation import evaluate as evaluate_model
@@ -75,6 +75,7 @@ def evaluate_saved(
     weights: str | os.PathLike[str] | None = None,
     dataset: Dataset | None = None,
     split: str = "test",
+    tta: str | None = None,
     custom_objects: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Evaluates a run, or a model of the zoo with a weights file.
@@ -85,6 +86,8 @@ def evaluate_saved(
         weights: Its weights: path of a weights file, or name of registered weights.
         dataset: The `Dataset`, of the run's classes. Defaults to the run's own.
         split: `"train"`, `"validation"` or `"test"`. Defaults to `"test"`.
+        tta: As for `kzoo.evaluate`. A dataset with `flip=False` is refused: its classes may change in a mirror.
+            Defaults to `None`.
         custom_objects: As of `Run.load_model`. Defaults to `None`.
 
     Returns:
@@ -95,6 +98,8 @@ def evaluate_saved(
             data of other classes, also where the run's own data have others by now.
     """
     check_choice("split", split, get_args(SplitName))
+    if tta is not None:
+        check_choice("tta", tta, get_args(TestTimeAugmentation))
     instance(dataset, "dataset", (Dataset, NoneType), "a kzoo.Dataset, such as `kzoo.load_dataset` returns")
     objects(custom_objects)
     if run is not None and model is None and weights is None:
@@ -111,5 +116,10 @@ def evaluate_saved(
             "Expected either a run, or a model with weights and data. "
             f"Received: run={run}, model={model}, weights={weights}, dataset={dataset and dataset.name}."
         )
+    if tta == "mirror" and not dataset.flip:
+        raise ValueError(
+            "`tta='mirror'` needs data whose classes a mirror does not change: `load_dataset(..., flip=True)` says so. "
+            f"Received: {dataset.name!r}, with flip=False."
+        )
     part = getattr(dataset, split)
-    return evaluate_model(built, part, class_names=dataset.class_names)
+    return evaluate_model(built, part, class_names=dataset.class_names, tta=tta)

@@ -49,3 +49,16 @@ def test_fit_refuses_a_model_without_the_zeros_that_its_recipe_asks_for(dataset)
     recipe = kzoo.Recipe(zero_init_residual=True)
     with pytest.raises(ValueError, match="must have been built so: .*Received: 'resnet8', without a scale of 0"):
         kzoo.fit(kzoo.resnet(8, input_shape=(8, 8, 3), classes=2), dataset, recipe)
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_mirror_images_are_evaluated_only_where_a_mirror_changes_no_class(flip, tmp_path):
+    split = kzoo.Split(np.random.RandomState(0).randint(0, 256, (4, 8, 8, 3)).astype(np.uint8), np.arange(4) % 2)
+    dataset = kzoo.Dataset("noise", ("a", "b"), split, split, split, flip=flip)
+    kzoo.save_weights(kzoo.plain20(input_shape=(8, 8, 3), classes=2), tmp_path / "a.weights.h5")
+    given = {"model": "plain20", "weights": tmp_path / "a.weights.h5", "dataset": dataset, "tta": "mirror"}
+    if flip:
+        assert kzoo.evaluate_saved(**given).tta == "mirror"
+    else:
+        with pytest.raises(ValueError, match="needs data whose classes a mirror does not change: .*with flip=False"):
+            kzoo.evaluate_saved(**given)

@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "durable": set(),
     "environment": set(),
     "errors": set(),
-    "evaluation": {"arguments"},
+    "evaluation": {"arguments", "choices"},
     "export": {
         "__init__",
         "acceleration",

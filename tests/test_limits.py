@@ -330,6 +330,7 @@ TABLE = {
             "class_names": Takes(None, list("abcdefghij"), refused=["", 3, "abc", ["a"], [1] * 10]),
             "batch_size": integer(1),
             "from_logits": BOOLEAN_OR_NONE,
+            "tta": choice("mirror", none=True),
         },
     ),
     "evaluate_saved": (
@@ -340,6 +341,7 @@ TABLE = {
             "weights": path(refused=("", "none", 3, True, None)),
             "dataset": Takes(refused=[3, "digits", True]),
             "split": choice(),
+            "tta": choice(),
             "custom_objects": OBJECTS,
         },
     ),

@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 import kzoo
-from kzoo.choices import Precision, SplitName
+from kzoo.choices import Precision, SplitName, TestTimeAugmentation
 from kzoo.cli.options import (
     AsJson,
     Balance,
@@ -102,6 +102,9 @@ def evaluate(
     weights: Annotated[str | None, typer.Option(help="Its .weights.h5 file, or a name.")] = None,
     data: Annotated[str | None, typer.Option(help="Dataset, if not the run's own.")] = None,
     split: Annotated[str, one_of(get_args(SplitName), "Which images.")] = "test",
+    tta: Annotated[
+        str | None, one_of(get_args(TestTimeAugmentation), "Of each image and its mirror image the mean of the logits.")
+    ] = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
     as_json: AsJson = False,
@@ -111,7 +114,7 @@ def evaluate(
         dataset: Any = kzoo.Run(run).load_dataset(data, data_dir=data_dir)
     else:
         dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=image_size) if data else None
-    result = kzoo.evaluate_saved(run, model=model, weights=weights, dataset=dataset, split=split)
+    result = kzoo.evaluate_saved(run, model=model, weights=weights, dataset=dataset, split=split, tta=tta)
     show(dataclasses.asdict(result), as_json, _classes_table(result))
 
 
@@ -184,7 +187,8 @@ def _classes_table(result: "kzoo.Evaluation") -> Table:
     for name, accuracy in result.per_class.items():
         rows.add_row(cell(name), f"{accuracy:.4f}")
     scores = f"loss {result.loss:.4f}, top-1 {result.accuracy:.4f}, top-5 {result.top5_accuracy:.4f}"
-    rows.caption = f"{result.images:,} images: {scores}"
+    augmented = f", with test-time augmentation ({result.tta})" if result.tta else ""
+    rows.caption = f"{result.images:,} images{augmented}: {scores}"
     return rows
 
 
