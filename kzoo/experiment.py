@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from types import NoneType
 from typing import Any, get_args
 
+import keras
+
 from kzoo.arguments import boolean, instance, objects, path
 from kzoo.choices import SplitName, TestTimeAugmentation, check_choice
 from kzoo.data import Dataset
@@ -28,6 +30,7 @@ def train(
     verbose: Any = "auto",
     resume: bool = False,
     checkpoint_every: str | int = "60s",
+    teacher: keras.Model | Run | str | os.PathLike[str] | None = None,
     **arguments: Any,
 ) -> Run:
     """Builds a new model for a dataset in the recipe's precision, fits its input normalization, and trains it.
@@ -43,6 +46,7 @@ def train(
         verbose: As for `kzoo.fit`.
         resume: As for `kzoo.fit`.
         checkpoint_every: As for `kzoo.fit`.
+        teacher: As for `kzoo.fit`.
         **arguments: Further arguments of the model, such as `dropout`.
 
     Returns:
@@ -64,7 +68,7 @@ def train(
     with precision(recipe.precision):
         built = create_model(model, input_shape=dataset.image_shape, classes=dataset.classes, seed=seed, **arguments)
         set_pixel_statistics(built, dataset, recipe)
-        going: Any = {"run_dir": run_dir, "resume": resume, "checkpoint_every": checkpoint_every}
+        going: Any = {"run_dir": run_dir, "resume": resume, "checkpoint_every": checkpoint_every, "teacher": teacher}
         return fit(built, dataset, recipe, seed=seed, verbose=verbose, arguments=arguments, **going)
 
 

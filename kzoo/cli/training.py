@@ -62,6 +62,7 @@ def train(
     flip: Annotated[
         bool | None, typer.Option("--flip/--no-flip", help="Mirror images at random.", show_default="as the data say")
     ] = None,
+    teacher: Annotated[Path | None, typer.Option(help="Run directory of a model to learn from.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --run.")] = False,
     checkpoint_every: Annotated[str, typer.Option(help="Seconds, such as 60s, or a number of steps.")] = "60s",
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
@@ -73,7 +74,7 @@ def train(
     decoding: Any = {"image_size": image_size, "resize": resize, "channels": channels, "data_dir": data_dir}
     dataset = kzoo.load_dataset(data, **decoding, skip_unreadable=skip_unreadable, balance=balance, flip=flip)
     changed = recipe_with(recipe, settings).override(**changes)
-    going: Any = {"run_dir": run, "resume": resume, "checkpoint_every": checkpoint_every}
+    going: Any = {"run_dir": run, "resume": resume, "checkpoint_every": checkpoint_every, "teacher": teacher}
     with _interruption_told(), _progress(to_stderr=as_json, quiet=quiet) as verbose:
         trained = kzoo.train(model, dataset, changed, seed=seed, verbose=verbose, dropout=dropout, **going)
     _show_training(trained, as_json, quiet)

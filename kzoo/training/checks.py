@@ -32,12 +32,9 @@ def check_model(model: keras.Model, dataset: Dataset, recipe: Recipe) -> None:
             f"The model must have one output for each of the {dataset.classes} classes of {dataset.name!r}. "
             f"Received: output_shape={model.output_shape}."
         )
-    expected = model.input_shape[1:]
-    if len(expected) != 3 or any(
-        size not in (None, given) for size, given in zip(expected, dataset.image_shape, strict=True)
-    ):
+    if not takes_images(model.input_shape, dataset.image_shape):
         raise ValueError(
-            f"The images of {dataset.name!r} must have the model's input shape, {expected}. "
+            f"The images of {dataset.name!r} must have the model's input shape, {model.input_shape[1:]}. "
             f"Received: {dataset.image_shape}."
         )
     if recipe.zero_init_residual and not _starts_at_zero(model):
@@ -51,6 +48,13 @@ def check_model(model: keras.Model, dataset: Dataset, recipe: Recipe) -> None:
             f"The model must have been built in the recipe's precision, {recipe.precision!r}: call "
             f"`kzoo.set_precision({recipe.precision!r})` before. Received: a model in {policy!r}."
         )
+
+
+def takes_images(input_shape: Any, image_shape: Sequence[int]) -> bool:
+    """Returns whether a model with that `input_shape` takes images of that shape."""
+    if not isinstance(input_shape, tuple) or len(input_shape) != 4:
+        return False
+    return all(size in (None, given) for size, given in zip(input_shape[1:], image_shape, strict=True))
 
 
 def _starts_at_zero(model: keras.Model) -> bool:

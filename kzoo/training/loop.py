@@ -1,5 +1,6 @@
 """Trains any classifier by a recipe, and leaves a run directory."""
 
+import contextlib
 import json
 import os
 import weakref
@@ -17,6 +18,7 @@ from kzoo.evaluation import even_batch_size, gives_logits
 from kzoo.training.averaging import Averages
 from kzoo.training.checkpoint import keep_newest
 from kzoo.training.checks import check_model, check_stopping, checked_callbacks, warn_of_compiled
+from kzoo.training.distillation import Distillation, about_teacher, opened_teacher
 from kzoo.training.finishing import explained_divergence, explained_shortage, finish
 from kzoo.training.keeper import Interval
 from kzoo.training.known_recipes import find_recipe
@@ -50,6 +52,7 @@ def fit(
     from_logits: bool | None = None,
     resume: bool = False,
     checkpoint_every: str | int | Interval = "60s",
+    teacher: keras.Model | Run | str | os.PathLike[str] | None = None,
 ) -> Run:
     """Compiles and trains a classifier, evaluates it once on the test split, and records the run.
 
@@ -78,6 +81,9 @@ def fit(
             as if it had never been left; where there is none it begins. Recipe, data, model, seed and versions must be
             the same; with a constant learning rate it may have more epochs. Defaults to `False`.
         checkpoint_every: String, seconds between checkpoints such as `"60s"`, or integer, steps. Defaults to `"60s"`.
+        teacher: A trained `keras.Model`, a `Run` or the path of one, whose answers the model learns beside the labels,
+            as `distillation_weight` and `temperature` of the recipe say. The model must be a `kzoo.Model`. Defaults to
+            `None`.
 
     Returns:
         The `Run`.
@@ -102,6 +108,7 @@ def fit(
         raise ValueError("`resume` needs a run to go on with, `run_dir` (--run). Received: none.")
     instance(arguments, "arguments", (Mapping, NoneType), "a dictionary or None")
     check_model(model, dataset, recipe)
+    taught_by = opened_teacher(teacher, dataset, model, recipe)
     require_matplotlib()
     from_logits = gives_logits(model, dataset.image_shape, from_logits)
     given = checked_callbacks(callbacks, recipe, resume)
@@ -112,9 +119,13 @@ def fit(
     check_stopping([*stopping, *given], recipe.epochs)
     warn_of_compiled(model, _OWN_OPTIMIZERS)
     config = _config(model, dataset, recipe, seed, arguments)
+    learning: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    if taught_by is not None:
+        config["teacher"] = about_teacher(taught_by)
+        learning = model.learns_from(Distillation.by(recipe, taught_by, dataset, from_logits=from_logits))
 
     name = f"{model.name}-{dataset.name}-{keras.backend.backend()}-seed{seed}"
-    with opened_run(directory, name, config, dataset.file_names, resume=resume) as (run, state):
+    with opened_run(directory, name, config, dataset.file_names, resume=resume) as (run, state), learning:
         compile_model(model, recipe, train.batches_per_epoch, from_logits=from_logits)
         model.optimizer.build(model.trainable_variables)
         clock = Clock(train, schedule)

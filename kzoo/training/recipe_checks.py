@@ -121,6 +121,8 @@ LIMITS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("bias_rate", "1 with another optimizer than 'sgd'", lambda recipe: recipe.bias_rate == 1 or _is_sgd(recipe)),
     ("class_weights", "0 or larger", lambda recipe: min(_weights(recipe), default=0) >= 0),
     ("ema", "at least 0 and below 1", lambda recipe: 0 <= recipe.ema < 1),
+    ("distillation_weight", "between 0 and 1", lambda recipe: 0 <= recipe.distillation_weight <= 1),
+    ("temperature", "above 0", lambda recipe: recipe.temperature > 0),
 )
 
 

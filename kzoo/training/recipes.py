@@ -55,6 +55,9 @@ class Recipe:
         ema: What moving averages of weights and batch statistics keep at each step, such as 0.999 (less in the first
             steps); 0 for no averages. They, and not the weights, are validated, stopped on and saved.
         zero_init_residual: Whether each block of a new model starts as its shortcut alone, as of `kzoo.resnet`.
+        distillation_weight: What the answers of a teacher count in the loss; the labels count the rest of 1. A training
+            with a teacher needs one above 0, another has 0.
+        temperature: What the logits of teacher and model are divided by, so that the answers are softer.
     """
 
     epochs: int = 20
@@ -88,6 +91,8 @@ class Recipe:
     class_weights: ClassWeights = dataclasses.field(default=None, hash=False)
     ema: float = 0.0
     zero_init_residual: bool = False
+    distillation_weight: float = 0.0
+    temperature: float = 4.0
 
     def override(self, **changes: Any) -> "Recipe":
         """Returns a copy with the changes that are not `None`; a `patience` of 0 means none.
