@@ -135,3 +135,12 @@ def test_evaluate_with_mirror_images_says_so(run):
     assert printed_json("evaluate", run[0])["tta"] is None
     last = kzoo_command("evaluate", run[0], "--tta", "mirror").stdout.splitlines()[-1]
     assert last.startswith("24 images, with test-time augmentation (mirror): loss ")
+
+
+def test_train_learns_from_a_teacher(run, colours, tmp_path):
+    given = ["train", "plain20", "--data", colours, "--epochs", "1", "--batch-size", "32", "--patience", "0"]
+    given += ["--run", tmp_path / "run", "--teacher", run[0], "--set", "distillation_weight=0.5"]
+    printed_json(*given)
+    taught = kzoo.Run(tmp_path / "run").config
+    assert taught["teacher"]["name"] == "resnet20"
+    assert (taught["recipe"]["distillation_weight"], kzoo.Run(tmp_path / "run").recipe.temperature) == (0.5, 4.0)
