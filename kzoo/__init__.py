@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from kzoo.data import Augmentation, Batches, Dataset, Decoding, Mixing, Split, load_dataset, prepare_dataset
     from kzoo.evaluation import Evaluation, evaluate
     from kzoo.experiment import evaluate_saved, train
-    from kzoo.export import Exported, export_model, export_saved, fold_batch_norm
+    from kzoo.export import Exported, export_model, export_saved
+    from kzoo.folding import fold_batch_norm
     from kzoo.initializers import HeNormal
     from kzoo.layers import (
         Add,
@@ -99,7 +100,8 @@ else:
         ],
         "evaluation": ["Evaluation", "evaluate"],
         "experiment": ["evaluate_saved", "train"],
-        "export": ["Exported", "export_model", "export_saved", "fold_batch_norm"],
+        "export": ["Exported", "export_model", "export_saved"],
+        "folding": ["fold_batch_norm"],
         "initializers": ["HeNormal"],
         "layers": [
             "Add",

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from types import NoneType
 from typing import Any, get_args
 
+import keras
+
 from kzoo.arguments import boolean, instance, objects, path
-from kzoo.choices import SplitName, check_choice
+from kzoo.choices import SplitName, TestTimeAugmentation, check_choice
 from kzoo.data import Dataset
 from kzoo.evaluation import Evaluation
 from kzoo.evaluation import evaluate as evaluate_model
@@ -29,6 +31,7 @@ def train(
     verbose: Any = "auto",
     resume: bool = False,
     checkpoint_every: str | int = "60s",
+    teacher: keras.Model | Run | str | os.PathLike[str] | None = None,
     **arguments: Any,
 ) -> Run:
     """Builds a new model for a dataset in the recipe's precision, fits its input normalization, and trains it.
@@ -45,6 +48,7 @@ def train(
         verbose: As for `kzoo.fit`.
         resume: As for `kzoo.fit`.
         checkpoint_every: As for `kzoo.fit`.
+        teacher: As for `kzoo.fit`.
         **arguments: Further arguments of the model, such as `dropout`.
 
     Returns:
@@ -61,10 +65,12 @@ def train(
     Interval.parse(checkpoint_every)
     if run_dir is not None:
         run_dir = path(run_dir, "run_dir")
+    if recipe.zero_init_residual:
+        arguments = {"zero_init_residual": True, **arguments}
     with precision(recipe.precision):
         built = create_model(model, input_shape=dataset.image_shape, classes=dataset.classes, seed=seed, **arguments)
         set_pixel_statistics(built, dataset, recipe)
-        going: Any = {"run_dir": run_dir, "resume": resume, "checkpoint_every": checkpoint_every}
+        going: Any = {"run_dir": run_dir, "resume": resume, "checkpoint_every": checkpoint_every, "teacher": teacher}
         return fit(built, dataset, recipe, callbacks, seed=seed, verbose=verbose, arguments=arguments, **going)
 
 
@@ -76,6 +82,7 @@ def evaluate_saved(
     preset: str | os.PathLike[str] | None = None,
     dataset: Dataset | None = None,
     split: str = "test",
+    tta: str | None = None,
     custom_objects: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Evaluates a run, a preset, or a model of the zoo with weights.
@@ -87,6 +94,8 @@ def evaluate_saved(
         preset: A preset, as of `kzoo.Preset`, instead of a run; needs `dataset`.
         dataset: The `Dataset`, of the run's classes. Defaults to the run's own.
         split: `"train"`, `"validation"` or `"test"`. Defaults to `"test"`.
+        tta: As for `kzoo.evaluate`. A dataset with `flip=False` is refused: its classes may change in a mirror.
+            Defaults to `None`.
         custom_objects: As of `Run.load_model`. Defaults to `None`.
 
     Returns:
@@ -97,6 +106,8 @@ def evaluate_saved(
             go together: a run or a preset and data of other classes, also where the run's own have others by now.
     """
     check_choice("split", split, get_args(SplitName))
+    if tta is not None:
+        check_choice("tta", tta, get_args(TestTimeAugmentation))
     instance(dataset, "dataset", (Dataset, NoneType), "a kzoo.Dataset, such as `kzoo.load_dataset` returns")
     objects(custom_objects)
     if preset is not None and dataset is not None and run is model is weights is None:
@@ -118,5 +129,10 @@ def evaluate_saved(
             "Expected either a run, or a preset with data, or a model with weights and data. Received: "
             f"run={run}, preset={preset}, model={model}, weights={weights}, dataset={dataset and dataset.name}."
         )
+    if tta == "mirror" and not dataset.flip:
+        raise ValueError(
+            "`tta='mirror'` needs data whose classes a mirror does not change: `load_dataset(..., flip=True)` says so. "
+            f"Received: {dataset.name!r}, with flip=False."
+        )
     part = getattr(dataset, split)
-    return evaluate_model(built, part, class_names=dataset.class_names)
+    return evaluate_model(built, part, class_names=dataset.class_names, tta=tta)

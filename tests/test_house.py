@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "durable": set(),
     "environment": set(),
     "errors": set(),
-    "evaluation": {"arguments"},
+    "evaluation": {"arguments", "choices"},
     "export": {
         "__init__",
         "acceleration",
@@ -46,6 +46,7 @@ MAY_IMPORT = {
         "durable",
         "errors",
         "evaluation",
+        "folding",
         "layers",
         "models",
         "rebuilding",
@@ -54,6 +55,8 @@ MAY_IMPORT = {
         "presets",
     },
     "experiment": {"arguments", "choices", "data", "evaluation", "models", "ops", "training"},
+    # For whoever only predicts: exports, and teachers of a training.
+    "folding": {"acceleration", "arguments", "layers", "models", "recursion"},
     "initializers": {"arguments", "streams"},
     "layers": {"acceleration", "arguments", "ops", "streams"},
     "lazy": set(),
@@ -130,6 +133,8 @@ MAY_IMPORT = {
         "environment",
         "errors",
         "evaluation",
+        # The teacher of a training only predicts.
+        "folding",
         "lazy",
         "ops",
         "rebuilding",

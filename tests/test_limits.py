@@ -113,6 +113,7 @@ MODEL_ARGUMENTS = {
     "shortcut": Takes("pad", "projection", "none", None, refused=["", "nothing", 3, True]),
     "normalization": choice("batch", none=True),
     "dropout": number(0, 0.999, np.float32(0.5), refused=[1, -0.001, 2**63]),
+    "zero_init_residual": BOOLEAN,
     "seed": SEED,
     "name": Takes("a", refused=["", None, 3, True]),
 }
@@ -156,6 +157,7 @@ TABLE = {
         {
             "momentum": number(0, 1, np.float32(0.5), refused=[-0.1, 1.1]),
             "epsilon": number(1e-12, 1, np.float64(0.5), refused=[0, -1]),
+            "gamma_initializer": Takes("zeros", None),
         },
     ),
     "Batches": (
@@ -253,6 +255,10 @@ TABLE = {
             "cutmix": ALPHA,
             "mix_share": SHARE,
             "image_scales": SCALES,
+            "ema": number(0, 0.999, refused=[1, -0.1]),
+            "zero_init_residual": BOOLEAN,
+            "distillation_weight": number(0, 1, np.float32(0.5), refused=[-0.1, 1.1]),
+            "temperature": number(0.5, 20, refused=[0, -1]),
         },
     ),
     "Run": ({}, {"directory": path()}),
@@ -355,6 +361,7 @@ TABLE = {
             "class_names": Takes(None, list("abcdefghij"), refused=["", 3, "abc", ["a"], [1] * 10]),
             "batch_size": integer(1),
             "from_logits": BOOLEAN_OR_NONE,
+            "tta": choice("mirror", none=True),
         },
     ),
     "evaluate_saved": (
@@ -366,6 +373,7 @@ TABLE = {
             "preset": SOURCE,
             "dataset": Takes(refused=[3, "digits", True]),
             "split": choice(),
+            "tta": choice(),
             "custom_objects": OBJECTS,
         },
     ),
@@ -417,6 +425,7 @@ TABLE = {
                 np.int64(3),
                 refused=["", "0s", 0, -1, None, True, 1.5, NAN, INF, 2**63, "60 s", "nans"],
             ),
+            "teacher": Takes(None, refused=["none", "", "a\0b", 3, True]),
         },
     ),
     "fold_batch_norm": ({}, {"model": Takes(refused=[None, 3, "resnet20"])}),
@@ -502,6 +511,7 @@ TABLE = {
             "shortcut": choice("pad", "projection", "none"),
             "normalization": MODEL_ARGUMENTS["normalization"],
             "dropout": MODEL_ARGUMENTS["dropout"],
+            "zero_init_residual": BOOLEAN,
             "seed": SEED,
             "name": Takes("a", refused=["", None, 3, True, "a/b"]),
         },
@@ -570,6 +580,7 @@ TABLE = {
             "verbose": Takes(refused=[3, "loud"]),
             "resume": Takes(refused=[True, None, 0, 1, "yes", "", NAN]),
             "checkpoint_every": Takes(refused=["", "0s", 0, -1, None, True, 1.5, NAN, INF, 2**63]),
+            "teacher": Takes(refused=["none", "", "a\0b", 3, True]),
         },
     ),
     "wide_resnet": (

@@ -230,7 +230,7 @@ def test_program_evaluates_a_run_in_a_process_of_its_own(tmp_path):
 @pytest.mark.parametrize(
     "code",
     [
-        "import kzoo.export.fold; print(kzoo.export.fold.fold_batch_norm is kzoo.fold_batch_norm)",
+        "import kzoo.folding.fold; print(kzoo.folding.fold.fold_batch_norm is kzoo.fold_batch_norm)",
         "from kzoo import *; print(resnet20().name == 'resnet20' and callable(fit))",
         "import kzoo; print(set(kzoo.__all__) <= set(dir(kzoo)))",
         "import kzoo, pickle; print(pickle.loads(pickle.dumps(kzoo.Augmentation())) == kzoo.Augmentation())",

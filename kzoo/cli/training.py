@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 import kzoo
-from kzoo.choices import Precision, SplitName
+from kzoo.choices import Precision, SplitName, TestTimeAugmentation
 from kzoo.cli.interruption import interruption_told
 from kzoo.cli.options import (
     AsJson,
@@ -68,6 +68,7 @@ def train(
     flip: Annotated[
         bool | None, typer.Option("--flip/--no-flip", help="Mirror images at random.", show_default="as the data say")
     ] = None,
+    teacher: Annotated[Path | None, typer.Option(help="Run directory of a model to learn from.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --run.")] = False,
     checkpoint_every: Annotated[str, typer.Option(help="Seconds, such as 60s, or a number of steps.")] = "60s",
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
@@ -79,7 +80,7 @@ def train(
     decoding: Any = {"image_size": image_size, "resize": resize, "channels": channels, "data_dir": data_dir}
     dataset = kzoo.load_dataset(data, **decoding, skip_unreadable=skip_unreadable, balance=balance, flip=flip)
     changed = recipe_with(recipe, settings).override(**changes)
-    going: Any = {"run_dir": run, "resume": resume, "checkpoint_every": checkpoint_every}
+    going: Any = {"run_dir": run, "resume": resume, "checkpoint_every": checkpoint_every, "teacher": teacher}
     with interruption_told(), _progress(to_stderr=as_json, quiet=quiet) as verbose:
         trained = kzoo.train(model, dataset, changed, seed=seed, verbose=verbose, dropout=dropout, **going)
     _show_training(trained, as_json, quiet)
@@ -109,6 +110,9 @@ def evaluate(
     preset: PresetOption = None,
     data: Annotated[str | None, typer.Option(help="Dataset, if not the run's own.")] = None,
     split: Annotated[str, one_of(get_args(SplitName), "Which images.")] = "test",
+    tta: Annotated[
+        str | None, one_of(get_args(TestTimeAugmentation), "Of each image and its mirror image the mean of the logits.")
+    ] = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
     as_json: AsJson = False,
@@ -121,7 +125,9 @@ def evaluate(
         dataset = kzoo.Run(run).load_dataset(data, data_dir=data_dir)
     else:
         dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=image_size) if data else None
-    result = kzoo.evaluate_saved(run, model=model, weights=weights, preset=preset, dataset=dataset, split=split)
+    result = kzoo.evaluate_saved(
+        run, model=model, weights=weights, preset=preset, dataset=dataset, split=split, tta=tta
+    )
     show(dataclasses.asdict(result), as_json, _classes_table(result))
 
 
@@ -190,7 +196,8 @@ def _classes_table(result: "kzoo.Evaluation") -> Table:
     for name, accuracy in result.per_class.items():
         rows.add_row(cell(name), f"{accuracy:.4f}")
     scores = f"loss {result.loss:.4f}, top-1 {result.accuracy:.4f}, top-5 {result.top5_accuracy:.4f}"
-    rows.caption = f"{result.images:,} images: {scores}"
+    augmented = f", with test-time augmentation ({result.tta})" if result.tta else ""
+    rows.caption = f"{result.images:,} images{augmented}: {scores}"
     return rows
 
 

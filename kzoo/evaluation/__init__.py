@@ -7,14 +7,13 @@ from kzoo.evaluation.metrics import (
     as_logits,
     evaluate,
     evaluation_of,
-    even_batch_size,
     gives_logits,
     log_probabilities,
     log_softmax,
     places,
-    predict_in_whole_batches,
     sample_answers,
 )
+from kzoo.evaluation.predicting import even_batch_size, predict_in_whole_batches
 
 __all__ = [
     "Evaluation",

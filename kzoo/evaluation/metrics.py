@@ -1,9 +1,8 @@
 """How good a classifier is: loss, top-1, top-5, per class, confusion."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import keras
 import numpy as np
@@ -11,9 +10,10 @@ import numpy.typing as npt
 
 from kzoo.arguments import boolean, class_labels, image_array, integer
 from kzoo.arguments import names as checked_names
+from kzoo.choices import TestTimeAugmentation, check_choice
+from kzoo.evaluation.predicting import predict_in_whole_batches
 
 _SAMPLES = 4
-_CHUNK_BYTES = 1 << 24  # of a split, read at once
 _CLEARLY_OFF = 0.1  # no rounding takes the sum of probabilities so far from 1
 
 
@@ -29,6 +29,7 @@ class Evaluation:
         per_class: Class name to top-1 of its images; NaN for a class without images.
         confusion: Integer array `(classes, classes)`: images of the row's class taken for the column's. Those for which
             the model predicts NaN are nowhere.
+        tta: The test-time augmentation that all of these are with, or `None` if without.
     """
 
     images: int
@@ -37,6 +38,7 @@ class Evaluation:
     top5_accuracy: float
     per_class: dict[str, float]
     confusion: npt.NDArray[np.int64]
+    tta: str | None = None
 
 
 def sample_answers(model: keras.Model, image_shape: Sequence[int | None] | None = None) -> npt.NDArray[Any]:
@@ -156,44 +158,6 @@ def places(scores: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> npt.NDArr
     return np.where(np.isnan(scores).any(axis=1), np.inf, before)
 
 
-def even_batch_size(images: int, largest: int = 256) -> int:
-    """Returns the largest batch size that leaves no smaller batch behind, or `largest` where only tiny ones do not.
-
-    A last batch of another size would make JAX compile a model anew. This is for batches that carry labels, whose
-    losses count; where images alone go in, `predict_in_whole_batches` repeats some.
-
-    Args:
-        images: Integer, how many images there are.
-        largest: Integer, upper limit of the batch size. Defaults to `256`.
-    """
-    even = next(size for size in range(min(images, largest), 0, -1) if images % size == 0)
-    return even if even >= min(images, 16, largest // 2) else largest
-
-
-def predict_in_whole_batches(model: keras.Model, images: Any, batch_size: int) -> npt.NDArray[Any]:
-    """Predicts images in batches of one size: some images fill up the last one, and their answers are left out.
-
-    Args:
-        model: A `keras.Model` of images.
-        images: Array of shape `(images, height, width, channels)`, or a `kzoo.Split`.
-        batch_size: Integer, or the number of images if that is less.
-
-    Returns:
-        What the model answers to each image.
-    """
-    batch_size = min(batch_size, len(images))
-    if hasattr(images, "chunks"):
-        size = max(1, _CHUNK_BYTES // (math.prod(images.image_shape) * batch_size)) * batch_size
-        return np.concatenate([_predict_filled(model, part, batch_size) for part in images.chunks(size)])
-    return _predict_filled(model, images, batch_size)
-
-
-def _predict_filled(model: keras.Model, images: npt.NDArray[Any], batch_size: int) -> npt.NDArray[Any]:
-    missing = -len(images) % batch_size
-    filled = np.concatenate([images, images[np.arange(missing) % len(images)]]) if missing else images
-    return np.asarray(model.predict(filled, batch_size=batch_size, verbose=0))[: len(images)]
-
-
 def log_probabilities(
     model: keras.Model, images: npt.NDArray[Any], batch_size: int = 256, from_logits: bool | None = None
 ) -> npt.NDArray[np.float64]:
@@ -221,6 +185,7 @@ def evaluate(
     batch_size: int = 256,
     *,
     from_logits: bool | None = None,
+    tta: str | None = None,
 ) -> Evaluation:
     """Evaluates a classifier on labelled images.
 
@@ -236,6 +201,9 @@ def evaluate(
         batch_size: Integer. Defaults to `256`.
         from_logits: Boolean, whether the model gives logits. Defaults to `None`, to see it by what the model answers to
             a few images: probabilities are never negative and add up to 1, everything else is logits.
+        tta: Test-time augmentation: `"mirror"` takes the mean of the logits of each image and of its mirror image (of
+            probabilities their logarithms). Only for images whose class a mirror does not change, which nothing here
+            can see (`kzoo.evaluate_saved` can). Defaults to `None`, images as they are.
 
     Returns:
         An `Evaluation`.
@@ -252,6 +220,8 @@ def evaluate(
         images = image_array(images, shape[1:] if isinstance(shape, tuple) else None)
     image_shape = images.shape[1:] if hasattr(images, "shape") else images.image_shape
     batch_size = integer(batch_size, "batch_size", least=1)
+    if tta is not None:
+        check_choice("tta", tta, get_args(TestTimeAugmentation))
     if len(images) == 0 or len(images) != len(labels):
         raise ValueError(
             "`images` and `labels` must be equally many, at least one. "
@@ -267,8 +237,11 @@ def evaluate(
             f"Received: labels from {labels.min()} to {labels.max()}."
         )
     from_logits = are_logits(samples, from_logits)
-    outputs = predict_in_whole_batches(model, images, batch_size).astype(np.float64)
-    return evaluation_of(log_softmax(as_logits(outputs, from_logits)), labels, names)
+    views = [
+        as_logits(predict_in_whole_batches(model, images, batch_size, mirror).astype(np.float64), from_logits)
+        for mirror in ((False, True) if tta == "mirror" else (False,))
+    ]
+    return dataclasses.replace(evaluation_of(log_softmax(np.mean(views, axis=0)), labels, names), tta=tta)
 
 
 def evaluation_of(

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -59,6 +59,7 @@ class Model(AcceleratedModel):
 
     _kzoo_is_float64 = False
     _kzoo_known = _Known()
+    _kzoo_taught_loss: Any = None
 
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any) -> None:
         with deep_recursion():
@@ -97,6 +98,30 @@ class Model(AcceleratedModel):
         if self._kzoo_is_float64 and keras.config.floatx() != "float64":
             return precision("float64")
         return contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def learns_from(self, taught_loss: Callable[..., Any]) -> Iterator[None]:
+        """Lets a function make the training's loss within the context, where the model is to be compiled.
+
+        Args:
+            taught_loss: Takes the loss, a list of what the model itself adds to it, images, answers and sample weights,
+                and returns a scalar tensor.
+        """
+        self._kzoo_taught_loss = taught_loss
+        try:
+            yield
+        finally:
+            self._kzoo_taught_loss = None
+            self.train_function = None  # which has it
+
+    @functools.wraps(keras.Model.compute_loss)
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training=training)
+        if self._kzoo_taught_loss is None or not training:
+            return loss
+        return self._kzoo_taught_loss(loss, self.losses, x, y_pred, sample_weight)
 
     __call__ = _in_own_precision("__call__")
     fit = _in_own_precision("fit")

@@ -46,6 +46,8 @@ def resnet(depth: int, **arguments: Unpack[Arguments]) -> keras.Model:
             `"additive"`, to `"projection"` for `"preact"`.
         normalization: `"batch"`, or `None` for biases instead. Defaults to `"batch"`.
         dropout: Float in [0, 1), the fraction dropped inside each block. Defaults to `0.0`.
+        zero_init_residual: Boolean, whether each block starts as its shortcut alone, see `kzoo.residual_block`.
+            Defaults to `False`.
         seed: Integer, 0 or larger, from which initial weights and dropout masks are drawn. Defaults to `0`.
         name: String, the model's name. Defaults to `"resnet{depth}"`, with `"_v2"` for `"preact"`.
 
@@ -126,6 +128,7 @@ def _build(
     shortcut: Shortcut | None = None,
     normalization: Normalization = "batch",
     dropout: float = 0.0,
+    zero_init_residual: bool = False,
     seed: int = 0,
     name: str,
 ) -> keras.Model:
@@ -143,6 +146,7 @@ def _build(
         "shortcut": shortcut if shortcut is not None else ("projection" if order == "preact" else "pad"),
         "normalization": normalization,
         "dropout": dropout,
+        "zero_init_residual": zero_init_residual,
         "seed": seed,
     }
     images = keras.Input(shape, name="image")

@@ -195,6 +195,18 @@ def sgd_step(
     return False
 
 
+def move_averages(averages: Sequence[Any], values: Sequence[Tensor], weight: float) -> None:
+    """Moves running averages: `average = average + weight * (value - average)`, exact where both are equal.
+
+    Args:
+        averages: Sequence of Keras variables, changed in place.
+        values: Sequence of tensors shaped as `averages`.
+        weight: Float in [0, 1], of the values.
+    """
+    for average, value in zip(averages, values, strict=True):
+        average.assign(average + (value - average) * weight)
+
+
 def divide(x: Tensor, divisor: Tensor) -> Tensor:
     """Divides, rounded as IEEE 754 says: the same to the bit on every backend.
 

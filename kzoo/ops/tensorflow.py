@@ -117,6 +117,17 @@ def sgd_step(
     return True
 
 
+def move_averages(averages: Sequence[Any], values: Sequence[Tensor], weight: float) -> None:
+    """Does what `kzoo.ops.generic.move_averages` does, as one graph."""
+    _moved([average.value for average in averages], list(values), tf.constant(weight, tf.float64))
+
+
+@tf.function
+def _moved(averages: list[Any], values: list[Tensor], weight: Tensor) -> None:
+    for average, value in zip(averages, values, strict=True):
+        average.assign_add((value - average) * tf.cast(weight, average.dtype))
+
+
 def look_up(table: Any, index: Tensor, kept: dict[Any, Any]) -> Tensor:
     """Does what `kzoo.ops.generic.look_up` does; step by step it reads the index, and converts one number."""
     if tf.executing_eagerly():

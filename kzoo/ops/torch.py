@@ -118,6 +118,15 @@ def sgd_step(
     return True
 
 
+@torch.no_grad()
+def move_averages(averages: Sequence[Any], values: Sequence[Tensor], weight: float) -> None:
+    """Does what `kzoo.ops.generic.move_averages` does, by one operation over all."""
+    if torch_steps.ACCELERATION.is_active():
+        torch_steps.move_averages([average.value for average in averages], list(values), weight)
+    else:
+        generic.move_averages(averages, values, weight)
+
+
 def look_up(table: Any, index: Tensor, kept: dict[Any, Any]) -> Tensor:
     """Does what `kzoo.ops.generic.look_up` does, with the table converted once for each type and device."""
     key = (keras.config.floatx(), index.device)

@@ -31,13 +31,15 @@ def check_model(model: keras.Model, dataset: Dataset, recipe: Recipe) -> None:
             f"The model must have one output for each of the {dataset.classes} classes of {dataset.name!r}. "
             f"Received: output_shape={model.output_shape}."
         )
-    expected = model.input_shape[1:]
-    if len(expected) != 3 or any(
-        size not in (None, given) for size, given in zip(expected, dataset.image_shape, strict=True)
-    ):
+    if not takes_images(model.input_shape, dataset.image_shape):
         raise ValueError(
-            f"The images of {dataset.name!r} must have the model's input shape, {expected}. "
+            f"The images of {dataset.name!r} must have the model's input shape, {model.input_shape[1:]}. "
             f"Received: {dataset.image_shape}."
+        )
+    if recipe.zero_init_residual and not _starts_at_zero(model):
+        raise ValueError(
+            "With `zero_init_residual` in the recipe the model must have been built so: kzoo.create_model(..., "
+            f"zero_init_residual=True), or `kzoo.train`. Received: {model.name!r}, without a scale of 0."
         )
     policy = model.dtype_policy.name
     if policy != recipe.precision:
@@ -45,6 +47,20 @@ def check_model(model: keras.Model, dataset: Dataset, recipe: Recipe) -> None:
             f"The model must have been built in the recipe's precision, {recipe.precision!r}: call "
             f"`kzoo.set_precision({recipe.precision!r})` before. Received: a model in {policy!r}."
         )
+
+
+def takes_images(input_shape: Any, image_shape: Sequence[int]) -> bool:
+    """Returns whether a model with that `input_shape` takes images of that shape."""
+    if not isinstance(input_shape, tuple) or len(input_shape) != 4:
+        return False
+    return all(size in (None, given) for size, given in zip(input_shape[1:], image_shape, strict=True))
+
+
+def _starts_at_zero(model: keras.Model) -> bool:
+    initializers = [
+        getattr(layer, name, None) for layer in model.layers for name in ("gamma_initializer", "kernel_initializer")
+    ]
+    return any(isinstance(initializer, keras.initializers.Zeros) for initializer in initializers)
 
 
 def checked_callbacks(
@@ -76,6 +92,11 @@ def checked_callbacks(
             raise ValueError(
                 "A training must go on from one place: with `resume`, from kzoo's checkpoints. Received: "
                 f"{type(callback).__name__}, which goes on from a backup of its own."
+            )
+        if recipe.ema and isinstance(callback, keras.callbacks.BackupAndRestore):
+            raise ValueError(
+                "With `ema` in the recipe a training must go on from kzoo's checkpoints, by `resume`. Received: "
+                f"{type(callback).__name__}, which keeps the averages and not the weights."
             )
         if isinstance(callback, _SET_THE_RATE) and not may_set_rate:
             raise ValueError(

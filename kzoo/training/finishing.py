@@ -11,6 +11,7 @@ import keras
 from kzoo.data import Batches, Dataset
 from kzoo.errors import DivergenceError, OutOfMemoryError
 from kzoo.evaluation import evaluate
+from kzoo.training.averaging import averages_instead
 from kzoo.training.checkpoint import newest_state
 from kzoo.training.divergence import first_layer_gone_wrong
 from kzoo.training.json_files import write_json
@@ -104,7 +105,7 @@ def explained_divergence(
         return DivergenceError(f"{', '.join(said)}. There is no checkpoint before it.", error.step)
     layer = first_layer_gone_wrong(model, train, state, error.step)
     said.append("in a layer that is unknown" if layer is None else f"first in layer {layer!r}")
-    set_arrays(model, state.arrays)
+    set_arrays(model, averages_instead(state.arrays))
     save_weights(model, run.weights_path)
     where = f"The weights of step {state.numbers['step']:,} are in {run.weights_path}."
     return DivergenceError(f"{', '.join(said)}. {where} A smaller learning rate may help.", error.step)

@@ -1,5 +1,6 @@
 """Trains any classifier by a recipe, and leaves a run directory."""
 
+import contextlib
 import json
 import os
 import weakref
@@ -15,10 +16,12 @@ from kzoo.data.fingerprint import fingerprint
 from kzoo.errors import DivergenceError
 from kzoo.evaluation import even_batch_size, gives_logits
 from kzoo.presets.construction import stored_construction
+from kzoo.training.averaging import Averages
 from kzoo.training.checkpoint import keep_newest
 from kzoo.training.checks import check_model, check_stopping, checked_callbacks, warn_of_compiled
 from kzoo.training.class_weights import weighted_training_split
 from kzoo.training.custom import Custom
+from kzoo.training.distillation import Distillation, about_teacher, opened_teacher
 from kzoo.training.finishing import explained_divergence, explained_shortage, finish
 from kzoo.training.keeper import Interval
 from kzoo.training.known_recipes import find_recipe
@@ -56,6 +59,7 @@ def fit(
     optimizer: keras.optimizers.Optimizer | None = None,
     schedule: keras.optimizers.schedules.LearningRateSchedule | None = None,
     loss: keras.losses.Loss | Callable[..., Any] | None = None,
+    teacher: keras.Model | Run | str | os.PathLike[str] | None = None,
 ) -> Run:
     """Compiles and trains a classifier, evaluates it once on the test split, and records the run.
 
@@ -89,6 +93,9 @@ def fit(
         schedule: A `LearningRateSchedule` of batches in place of the recipe's, for its optimizer. Defaults to `None`.
         loss: A `keras.losses.Loss`, or a function of one-hot labels and the model's answers, in place of the recipe's.
             Defaults to `None`.
+        teacher: A trained `keras.Model`, a `Run` or the path of one, whose answers the model learns beside the labels,
+            as `distillation_weight` and `temperature` of the recipe say. The model must be a `kzoo.Model`. Defaults to
+            `None`.
 
     Returns:
         The `Run`.
@@ -114,6 +121,7 @@ def fit(
         raise ValueError("`resume` needs a run to go on with, `run_dir` (--run). Received: none.")
     instance(arguments, "arguments", (Mapping, NoneType), "a dictionary or None")
     check_model(model, dataset, recipe)
+    taught_by = opened_teacher(teacher, dataset, model, recipe)
     require_matplotlib()
     from_logits = gives_logits(model, dataset.image_shape, from_logits)
     custom = Custom(optimizer, schedule, loss)
@@ -129,9 +137,13 @@ def fit(
     check_stopping([*stopping, *given], recipe.epochs)
     warn_of_compiled(model, _OWN_OPTIMIZERS)
     config = _config(model, dataset, recipe, seed, arguments) | ({"custom": own} if (own := custom.record()) else {})
+    learning: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    if taught_by is not None:
+        config["teacher"] = about_teacher(taught_by)
+        learning = model.learns_from(Distillation.by(recipe, taught_by, dataset, from_logits=from_logits))
 
     name = f"{model.name}-{dataset.name}-{keras.backend.backend()}-seed{seed}"
-    with opened_run(directory, name, config, dataset.file_names, resume=resume) as (run, state):
+    with opened_run(directory, name, config, dataset.file_names, resume=resume) as (run, state), learning:
         compile_model(model, recipe, per_epoch, from_logits=from_logits, optimizer=optimizer, loss=loss)
         model.optimizer.build(model.trainable_variables)
         clock = Clock(train, of_recipe)
@@ -148,6 +160,7 @@ def fit(
             training=training_fingerprint(config),
             folder=run.checkpoints,
             interval=interval,
+            averages=Averages(model, recipe.ema) if recipe.ema else None,
         )
         try:
             session.go_on(state)

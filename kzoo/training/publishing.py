@@ -24,8 +24,8 @@ from kzoo.evaluation import (
 )
 from kzoo.presets import Construction, save_preset
 from kzoo.training.json_files import read_json
+from kzoo.training.known_recipes import RECIPES
 from kzoo.training.lock import STATUS, STATUS_BYTES
-from kzoo.training.recipes import RECIPES
 from kzoo.training.run import Run
 
 _DIGITS = 6  # of what is measured, but for fractions of images, which are exact

@@ -127,6 +127,9 @@ LIMITS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("cutmix", "between 0 and 100", lambda recipe: 0 <= recipe.cutmix <= 100),
     ("mix_share", "between 0 and 1", lambda recipe: 0 <= recipe.mix_share <= 1),
     ("image_scales", "numbers above 0, up to 1", lambda recipe: all(0 < one <= 1 for one in recipe.image_scales)),
+    ("ema", "at least 0 and below 1", lambda recipe: 0 <= recipe.ema < 1),
+    ("distillation_weight", "between 0 and 1", lambda recipe: 0 <= recipe.distillation_weight <= 1),
+    ("temperature", "above 0", lambda recipe: recipe.temperature > 0),
 )
 
 

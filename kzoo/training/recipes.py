@@ -63,6 +63,12 @@ class Recipe:
         mix_share: In [0, 1]: share of batches that are mixed.
         image_scales: Shares of height and width that images are shrunk to, in (0, 1]: each for an equal part of the
             epochs, in turn. `()` leaves them as they are. Validation and test have the whole size.
+        ema: What moving averages of weights and batch statistics keep at each step, such as 0.999 (less in the first
+            steps); 0 for no averages. They, and not the weights, are validated, stopped on and saved.
+        zero_init_residual: Whether each block of a new model starts as its shortcut alone, as of `kzoo.resnet`.
+        distillation_weight: What the answers of a teacher count in the loss; the labels count the rest of 1. A training
+            with a teacher needs one above 0, another has 0.
+        temperature: What the logits of teacher and model are divided by, so that the answers are softer.
     """
 
     epochs: int = 20
@@ -103,6 +109,10 @@ class Recipe:
     cutmix: float = 0.0
     mix_share: float = 1.0
     image_scales: tuple[float, ...] = ()
+    ema: float = 0.0
+    zero_init_residual: bool = False
+    distillation_weight: float = 0.0
+    temperature: float = 4.0
 
     def override(self, **changes: Any) -> "Recipe":
         """Returns a copy with the changes that are not `None`; a `patience` of 0 means none.

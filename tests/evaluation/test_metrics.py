@@ -251,3 +251,33 @@ def test_whole_batches_answer_to_every_image_once_and_in_order(batch_size, monke
 @pytest.mark.parametrize(("images", "size"), [(1, 1), (7, 7), (359, 256), (512, 256), (514, 256), (720, 240)])
 def test_even_batch_size_leaves_no_smaller_batch_unless_it_would_be_tiny(images, size):
     assert even_batch_size(images) == size
+
+
+def lopsided(activation):
+    """Logits that a mirror image changes: the colours of the left column."""
+    images = keras.Input((2, 2, 3))
+    left = keras.layers.Cropping2D(((0, 0), (0, 1)), data_format="channels_last")(
+        keras.layers.Rescaling(1 / 64)(images)
+    )
+    x = keras.layers.GlobalAveragePooling2D(data_format="channels_last")(left)
+    return keras.Model(images, keras.layers.Dense(3, activation=activation, kernel_initializer="identity")(x))
+
+
+@pytest.mark.parametrize("activation", [None, "softmax"])
+@pytest.mark.parametrize("of_split", [False, True], ids=["array", "split"])
+def test_mirrored_evaluation_is_that_of_the_mean_of_the_logits(activation, of_split):
+    random = np.random.RandomState(3)
+    images, labels = random.randint(0, 256, (50, 2, 2, 3)).astype(np.uint8), random.randint(0, 3, 50)
+    logits = images[:, :, :1].mean(axis=(1, 2)) / 64, images[:, :, 1:].mean(axis=(1, 2)) / 64
+    if activation:  # logarithms of probabilities, which are logits too
+        logits = [one - np.log(np.exp(one).sum(axis=1, keepdims=True)) for one in logits]
+    mean = (logits[0] + logits[1]) / 2
+    log_p = mean - np.log(np.exp(mean).sum(axis=1, keepdims=True))
+    given = (kzoo.Split(images, labels),) if of_split else (images, labels)
+    found = kzoo.evaluate(lopsided(activation), *given, batch_size=16, tta="mirror")
+    assert found.tta == "mirror"
+    assert found.loss == pytest.approx(-log_p[np.arange(50), labels].mean(), rel=1e-5)
+    assert found.accuracy == (log_p.argmax(axis=1) == labels).mean()
+    plain = kzoo.evaluate(lopsided(activation), *given, batch_size=16)
+    assert plain.tta is None
+    assert abs(plain.loss - found.loss) > 0.01

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from kzoo.acceleration.names import inbound_nodes
 from kzoo.arguments import instance
-from kzoo.export.fuse import fuse_relu, readers_of
+from kzoo.folding.fuse import fuse_relu, readers_of
 from kzoo.layers import BatchNorm, Conv2D, ScaleShift
 from kzoo.models import Model
 from kzoo.recursion import deep_recursion
