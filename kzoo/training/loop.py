@@ -15,7 +15,7 @@ from kzoo.data import Augmentation, Batches, Dataset
 from kzoo.data.fingerprint import fingerprint
 from kzoo.errors import DivergenceError
 from kzoo.evaluation import even_batch_size, gives_logits
-from kzoo.training.averaging import Averages
+from kzoo.training.averaging import followers_of
 from kzoo.training.checkpoint import keep_newest
 from kzoo.training.checks import check_model, check_stopping, checked_callbacks, warn_of_compiled
 from kzoo.training.distillation import Distillation, about_teacher, opened_teacher
@@ -142,7 +142,7 @@ def fit(
             training=training_fingerprint(config),
             folder=run.checkpoints,
             interval=interval,
-            averages=Averages(model, recipe.ema) if recipe.ema else None,
+            followers=followers_of(model, recipe),
         )
         try:
             session.go_on(state)
