@@ -259,6 +259,8 @@ TABLE = {
             "zero_init_residual": BOOLEAN,
             "distillation_weight": number(0, 1, np.float32(0.5), refused=[-0.1, 1.1]),
             "temperature": number(0.5, 20, refused=[0, -1]),
+            "lookahead_steps": integer(0),
+            "lookahead_share": number(0.1, 1, refused=[0, 1.1]),
         },
     ),
     "Run": ({}, {"directory": path()}),

@@ -16,7 +16,7 @@ from kzoo.data.fingerprint import fingerprint
 from kzoo.errors import DivergenceError
 from kzoo.evaluation import even_batch_size, gives_logits
 from kzoo.presets.construction import stored_construction
-from kzoo.training.averaging import Averages
+from kzoo.training.averaging import followers_of
 from kzoo.training.checkpoint import keep_newest
 from kzoo.training.checks import check_model, check_stopping, checked_callbacks, warn_of_compiled
 from kzoo.training.class_weights import weighted_training_split
@@ -160,7 +160,7 @@ def fit(
             training=training_fingerprint(config),
             folder=run.checkpoints,
             interval=interval,
-            averages=Averages(model, recipe.ema) if recipe.ema else None,
+            followers=followers_of(model, recipe),
         )
         try:
             session.go_on(state)

@@ -130,6 +130,8 @@ LIMITS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("ema", "at least 0 and below 1", lambda recipe: 0 <= recipe.ema < 1),
     ("distillation_weight", "between 0 and 1", lambda recipe: 0 <= recipe.distillation_weight <= 1),
     ("temperature", "above 0", lambda recipe: recipe.temperature > 0),
+    ("lookahead_steps", "at least 0", lambda recipe: recipe.lookahead_steps >= 0),
+    ("lookahead_share", "above 0, up to 1", lambda recipe: 0 < recipe.lookahead_share <= 1),
 )
 
 

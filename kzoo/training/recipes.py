@@ -69,6 +69,9 @@ class Recipe:
         distillation_weight: What the answers of a teacher count in the loss; the labels count the rest of 1. A training
             with a teacher needs one above 0, another has 0.
         temperature: What the logits of teacher and model are divided by, so that the answers are softer.
+        lookahead_steps: Lookahead: after so many steps of the optimizer the weights go back, part of the way, to where
+            they were so many steps before; 0 switches it off.
+        lookahead_share: Share of the way that they keep.
     """
 
     epochs: int = 20
@@ -113,6 +116,8 @@ class Recipe:
     zero_init_residual: bool = False
     distillation_weight: float = 0.0
     temperature: float = 4.0
+    lookahead_steps: int = 0
+    lookahead_share: float = 0.5
 
     def override(self, **changes: Any) -> "Recipe":
         """Returns a copy with the changes that are not `None`; a `patience` of 0 means none.

@@ -1,6 +1,6 @@
 """A training that can be left between any two steps, and gone on with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import keras
 
 from kzoo.acceleration.names import forget_validation
 from kzoo.data import Batches
-from kzoo.training.averaging import Averages
+from kzoo.training.averaging import Averages, Followers
 from kzoo.training.callback_state import give_states, states_of
 from kzoo.training.callbacks import CallbackList
 from kzoo.training.divergence import LossGuard, check_finite, check_loss
@@ -35,8 +35,8 @@ class Session(CallbackList):
         training: String, what this training is known by in its states.
         folder: Path of the folder of checkpoints.
         interval: `Interval` between them.
-        averages: `Averages`, which are in the model's place from the end of an epoch's steps to that of the epoch, and
-            in the end, or `None`. Defaults to `None`.
+        followers: List of `Followers`, moved after each step in that order. `Averages` among them are in the weights'
+            place from the end of an epoch's steps to that of the epoch, and in the end. Defaults to `()`.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Session(CallbackList):
         training: str,
         folder: Path,
         interval: Interval,
-        averages: Averages | None = None,
+        followers: Sequence[Followers] = (),
     ) -> None:
         self.train_batches, self.validation, self.epochs, self.training = train, validation, epochs, training
         self.per_epoch = train.batches_per_epoch
@@ -61,7 +61,8 @@ class Session(CallbackList):
         self._first = 0  # batch of the epoch with which this `fit` began
         self._may_end = False
         self._guard = LossGuard()
-        self.averages = averages
+        self.followers = followers
+        self.averages = [one for one in followers if isinstance(one, Averages)]
         self.keeper = Keeper(folder, interval, self.capture)
 
     def capture(self) -> TrainState:
@@ -73,8 +74,8 @@ class Session(CallbackList):
         self._guard.look()
         states, of_callbacks = states_of(self.callbacks)
         arrays = arrays_of(self.model)
-        if self.averages is not None:
-            arrays = self.averages.beside(arrays)
+        for follower in self.followers:
+            arrays = follower.beside(arrays)
         check_finite(arrays, self.epoch * self.per_epoch + self.batch)
         within = 0 < self.batch < self.per_epoch
         kept = {name: array for name, array in arrays.items() if within or not name.startswith("metrics/")}
@@ -107,8 +108,8 @@ class Session(CallbackList):
             stopped = numbers["stopped"]
             self.epoch, self.batch, self.logs = numbers["epoch"], numbers["batch"], numbers["logs"]
             set_arrays(self.model, state.arrays)
-            if self.averages is not None:
-                self.averages.set(state.arrays)
+            for follower in self.followers:
+                follower.set(state.arrays)
             if self.batch:
                 if self.batch == self.per_epoch:
                     self._end_epoch()
@@ -128,8 +129,8 @@ class Session(CallbackList):
         if state is None or not state.numbers["finished"] or self.epoch > state.numbers["epoch"]:
             self.keeper.save_and_end_if_asked()
         self._may_end = True
-        if self.averages is not None:
-            self.averages.put_in()
+        for average in self.averages:
+            average.put_in()
         self.on_train_end()
 
     def _fit(self, until: int) -> None:
@@ -192,8 +193,8 @@ class Session(CallbackList):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         super().on_train_batch_end(self._first + batch, logs)
         self.batch = self._first + batch + 1
-        if self.averages is not None:
-            self.averages.after_step(self.epoch * self.per_epoch + self.batch)
+        for follower in self.followers:
+            follower.after_step(self.epoch * self.per_epoch + self.batch)
         is_last = self.batch == self.per_epoch
         self._guard.see(self.epoch * self.per_epoch + self.batch, logs)
         if is_last:
@@ -202,8 +203,8 @@ class Session(CallbackList):
         self.keeper.after_step(may_wait=is_last)
 
     def on_test_begin(self, logs: Any = None) -> None:
-        if self.averages is not None:
-            self.averages.put_in()
+        for average in self.averages:
+            average.put_in()
         super().on_test_begin(logs)
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -213,8 +214,8 @@ class Session(CallbackList):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         super().on_epoch_end(epoch, logs)
         check_loss((logs or {}).get("val_loss", 0.0), (epoch + 1) * self.per_epoch, "The validation loss")
-        if self.averages is not None:
-            self.averages.take_out()
+        for average in self.averages:
+            average.take_out()
         self.epoch, self.batch, self.logs = epoch + 1, 0, {}
         if not self.model.stop_training and self.epoch < self.epochs:  # else the training ends, with a checkpoint
             self.keeper.end_if_asked()

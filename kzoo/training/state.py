@@ -17,8 +17,8 @@ class TrainState:
 
     Args:
         arrays: Name to array: `model/...` (weights, batch statistics, counters of masks), `optimizer/...`,
-            `average/...` (of weights, if the recipe has `ema`), `metrics/...` (sums within the epoch) and
-            `callbacks/...` (for example the best weights).
+            `average/...` and `slow/...` (of weights, by the recipe's `ema` and Lookahead), `metrics/...` (sums within
+            the epoch) and `callbacks/...` (for example the best weights).
         numbers: What JSON holds: `training` (a fingerprint of recipe, data and model), `step`, `epoch` and `batch`
             (counted from 0, the next to train on), `history`, `callbacks`, `stopped`.
     """

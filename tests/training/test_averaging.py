@@ -1,4 +1,4 @@
-"""Averages of weights: by their definition, evaluated in the weights' place, and part of the state."""
+"""Averages of weights, and slow weights: by their definitions, evaluated in the weights' place, part of the state."""
 
 import signal
 
@@ -16,6 +16,7 @@ from kzoo.training.session import Session
 
 DECAY = 0.9
 RECIPE = kzoo.Recipe(epochs=3, batch_size=16, patience=None, ema=DECAY)
+LOOKAHEAD = RECIPE.override(ema=0, lookahead_steps=2, lookahead_share=0.25)
 STEPS = 3  # an epoch
 
 
@@ -174,7 +175,7 @@ def test_state_without_averages_is_told(tiny):
     model = small()
     model.compile(kzoo.SGD())
     averages = averaging.Averages(model, DECAY)
-    with pytest.raises(ValueError, match="must have the averages of the model. Received: '0/kernel' of shape None"):
+    with pytest.raises(ValueError, match="must have the average weights of the model. Received: '.*' of shape None"):
         averages.set({})
 
 
@@ -215,6 +216,56 @@ def test_divergence_leaves_the_averages_of_the_last_checkpoint(tiny, tmp_path, m
     expected = {name.removeprefix("average/"): array for name, array in recorded[3].items() if "average/" in name}
     for one, other in zip(found.values(), expected.values(), strict=True):
         assert one.tobytes() == other.tobytes()
+
+
+class Moved(keras.callbacks.Callback):
+    """Keeps what the weights are before each step, with the batch statistics, and right after it."""
+
+    def on_train_begin(self, logs=None):
+        self.before, self.after = [], []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.before.append(values(self.model))
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.after.append(values(self.model))
+
+
+def test_lookahead_goes_back_part_of_the_way(tiny, tmp_path):
+    moved, model = Moved(), small()
+    trainable = [one.path for one in model.trainable_variables]
+    kzoo.fit(model, tiny, LOOKAHEAD, moved, run_dir=tmp_path / "run", verbose=0)
+    floats = [one.path for one in model.variables if "float" in one.dtype]
+    slow, following = moved.before[0], [*moved.before[1:], values(model)]
+    for step, (fast, then) in enumerate(zip(moved.after, following, strict=True), start=1):
+        if step % 2:
+            assert_equal(then, fast)
+            continue
+        slow = {name: slow[name] + 0.25 * (fast[name] - slow[name]) for name in slow}
+        for (name, value), path in zip(then.items(), floats, strict=True):
+            if path in trainable:
+                np.testing.assert_allclose(value, slow[name], rtol=1e-5, atol=1e-6, err_msg=path)
+            else:
+                assert value.tobytes() == fast[name].tobytes(), path
+        slow = then
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_training_with_lookahead_and_averages_goes_on_to_the_same_bytes(tiny, tmp_path, monkeypatch, step):
+    recipe = LOOKAHEAD.override(ema=DECAY, epochs=2)
+    expected = content(kzoo.fit(small(), tiny, recipe, run_dir=tmp_path / "whole", verbose=0))
+    original = Session.on_train_batch_end
+
+    def ends(self, batch, logs=None):
+        if self.epoch * STEPS + self._first + batch + 1 == step:
+            self.keeper.asked = signal.SIGINT
+        original(self, batch, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "on_train_batch_end", ends)
+        with pytest.raises(TrainingInterrupted):
+            kzoo.fit(small(), tiny, recipe, run_dir=tmp_path / "left", verbose=0)
+    assert content(kzoo.fit(small(), tiny, recipe, run_dir=tmp_path / "left", verbose=0, resume=True)) == expected
 
 
 def test_steps_that_only_accumulate_do_not_count(tiny):
