@@ -60,11 +60,12 @@ class QuickLayer(keras.layers.Layer):
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if "mask" in kwargs and kwargs["mask"] is None:  # what models of Keras's pass on where there is no mask
+            del kwargs["mask"]
         training = kwargs.get("training")
         if (
             len(args) == 1
-            and len(kwargs)
-            == ("training" in kwargs) + (kwargs.get("mask", "none") is None)  # in models Keras passes `mask=None`
+            and len(kwargs) == ("training" in kwargs)
             and (training is not None or not self._takes_training)
             and self.is_as_defined()
             and is_prepared(self, args[0])
