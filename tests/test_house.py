@@ -111,7 +111,6 @@ MAY_IMPORT = {
     # Reads what is left without Keras; above `experiment`, which trains.
     "sweeps": {
         "arguments",
-        "choices",
         "data",
         "durable",
         "environment",

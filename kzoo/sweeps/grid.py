@@ -106,7 +106,7 @@ def directory_name(settings: Mapping[str, Any], seed: int) -> str:
     exact = told(settings) if settings else "recipe"
     readable = re.sub(r"[^A-Za-z0-9.=_+-]+", "_", exact.replace(", ", "-")).strip("._")
     if readable != exact.replace(", ", "-") or len(readable) > _LONGEST_NAME:
-        readable = f"{readable[:_LONGEST_NAME]}-{hashlib.sha256(exact.encode()).hexdigest()[:8]}"
+        readable = f"{readable[:_LONGEST_NAME]}-{hashlib.sha256(exact.encode(errors='surrogatepass')).hexdigest()[:8]}"
     return f"{readable}-seed{seed}"
 
 

@@ -143,8 +143,9 @@ def write_sweep(directory: Path, about: Mapping[str, Any], members: Iterable[Mem
 
 
 def _member(file: Path, about: Mapping[str, Any]) -> Member:
-    settings, seed, failure = (about.get(name) for name in ("settings", "seed", "failure"))
-    if not isinstance(settings, dict) or type(seed) is not int or not isinstance(failure, str | None):
+    settings, seed, failure = about.get("settings"), about.get("seed", -1), about.get("failure")
+    is_seed = isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**64
+    if not isinstance(settings, dict) or not is_seed or not isinstance(failure, str | None):
         raise ValueError(f"{file} must have settings and a seed of each training, as kzoo wrote it. Received: others.")
     return Member(settings, seed, file.parent / directory_name(settings, seed), failure)
 
@@ -155,4 +156,4 @@ def _write_csv(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     with written_file(file) as aside:
-        aside.write_bytes(text.getvalue().encode())
+        aside.write_bytes(text.getvalue().encode(errors="backslashreplace"))

@@ -14,13 +14,12 @@ import keras
 
 from kzoo import environment
 from kzoo.arguments import boolean, instance, path
-from kzoo.choices import check_choice
 from kzoo.data import Dataset
 from kzoo.data.fingerprint import fingerprint
 from kzoo.errors import DivergenceError, OutOfMemoryError, TrainingInterrupted
 from kzoo.experiment import train
 from kzoo.models.arguments import check_arguments
-from kzoo.models.registry import list_models
+from kzoo.models.registry import create_model
 from kzoo.sweeps.grid import MOST_TRAININGS, directory_name, seeds_of, settings_of, told
 from kzoo.sweeps.progress import Bar, Epochs
 from kzoo.sweeps.record import FILE, Member, Sweep, write_sweep
@@ -75,9 +74,9 @@ def sweep(
         >>> found.summary()[0]["test_accuracy_mean"]
     """
     recipe = find_recipe(recipe)
-    check_choice("model", model, list_models())
-    check_arguments(arguments, without=("input_shape", "classes", "seed"))
     instance(dataset, "dataset", Dataset, "a kzoo.Dataset, such as `kzoo.load_dataset` returns")
+    check_arguments(arguments, without=("input_shape", "classes", "seed"))
+    create_model(model, input_shape=dataset.image_shape, classes=dataset.classes, **arguments)  # or tells what is wrong
     instance(grid, "grid", (Mapping, NoneType), "a dictionary of fields and their values, or None")
     retry_failed = boolean(retry_failed, "retry_failed")
     if verbose not in ("auto", 0, 1, 2):

@@ -79,7 +79,7 @@ def test_recipe_override_takes_no_other_zero_as_none(patience):
 
 
 def test_recipe_of_unknown_name_is_an_error():
-    with pytest.raises(ValueError, match="one of default, akamaster, he2015, .* Received: name='best'."):
+    with pytest.raises(ValueError, match="one of default, akamaster, .* Received: name='best'."):
         kzoo.recipe("best")
 
 
@@ -119,6 +119,14 @@ def test_recipes_of_the_papers_have_their_constants(name):
     assert (recipe.crop_padding, recipe.pad_mode, recipe.flip) == (4, "constant", True)
 
 
-@pytest.mark.parametrize("name", ["akamaster", "he2015"])
+def test_chenyaofo_has_the_constants_of_its_configuration():
+    recipe = kzoo.recipe("chenyaofo")
+    assert (recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.momentum) == (200, 256, 0.1, 0.9)
+    assert (recipe.nesterov, recipe.weight_decay, recipe.decay_on, recipe.pad_mode) == (True, 5e-4, "all", "constant")
+    rates = schedule_for(recipe, steps_per_epoch=2).rates
+    np.testing.assert_allclose(rates, 0.05 * (1 + np.cos(np.pi * np.arange(400) / 400)))
+
+
+@pytest.mark.parametrize("name", ["akamaster", "he2015", "chenyaofo"])
 def test_recipes_of_the_papers_do_not_stop_early(name):
     assert kzoo.recipe(name).patience is None
