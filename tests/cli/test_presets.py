@@ -75,14 +75,14 @@ def test_evaluation_of_a_preset_is_what_its_card_says(saved):
     assert found["per_class"] == about["test"]["per_class"]
 
 
-def test_photo_is_predicted_by_a_preset(saved, tmp_path):
+def test_photo_is_predicted_by_a_preset(saved, trained, tmp_path):
     Image.new("RGB", (20, 10)).save(tmp_path / "photo.jpg")
     (found,) = printed_json("predict", "--preset", saved, tmp_path / "photo.jpg", "--top", "10")
     assert found["file"] == str(tmp_path / "photo.jpg")
     assert set(found["classes"]) == set("0123456789")
     assert sum(found["probabilities"]) == pytest.approx(1)
     with pytest.raises(ValueError, match="Expected image files after the run directory. Received: none"):
-        kzoo_command("predict", tmp_path)
+        kzoo_command("predict", trained.directory)
 
 
 def test_preset_info_shows_a_folder(saved):

@@ -10,7 +10,7 @@ import kzoo
 from kzoo.download import DownloadError
 from kzoo.presets import HubName
 
-huggingface_hub = pytest.importorskip("huggingface_hub", reason="needs huggingface_hub")
+constants = pytest.importorskip("huggingface_hub.constants", reason="needs huggingface_hub")
 
 SIZE = (8, 8, 3)
 NAME = "zoo-keepers/tiny"
@@ -21,7 +21,7 @@ def hub(monkeypatch, tmp_path):
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("KZOO_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
     with Hub() as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

@@ -429,7 +429,7 @@ def test_probabilities_are_decoded_as_they_are(from_logits):
         ({"predictions": np.full((1, 10), np.nan)}, "`predictions` must be finite"),
         ({"predictions": np.zeros((1, 10)), "top": 0}, "`top` must be at least 1. Received: top=0"),
         ({"predictions": np.zeros((1, 10)), "top": True}, "`top` must be an integer. Received: top=True"),
-        ({"predictions": np.zeros((1, 10))}, "must be the names of the 10 classes, or the name of the registered"),
+        ({"predictions": np.zeros((1, 10))}, "must be the names of the 10 classes, or what knows them"),
         (
             {"predictions": np.zeros((1, 7)), "class_names": ["a"]},
             "`class_names` must be 7 strings, one a class. Received: class_names=",
@@ -438,7 +438,7 @@ def test_probabilities_are_decoded_as_they_are(from_logits):
             {"predictions": np.zeros((1, 7)), "class_names": "akamaster_resnet20"},
             "`class_names` must be 7 strings, one a class. Received: class_names=",
         ),
-        ({"predictions": np.zeros((1, 7)), "class_names": "other"}, "`weights` must be one of"),
+        ({"predictions": np.zeros((1, 7)), "class_names": "other"}, "`name` must be that of a preset, one of"),
     ],
 )
 def test_predictions_that_cannot_be_decoded_are_an_error(arguments, message):

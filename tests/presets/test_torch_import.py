@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import os
 import pickle
@@ -13,6 +14,7 @@ import pytest
 import kzoo
 from kzoo.models import importing
 from kzoo.presets import checkpoint as module
+from kzoo.presets import registry
 
 KERNEL = "layer2.0.conv1.weight"
 
@@ -116,6 +118,22 @@ def test_pytorchcv_twin_gives_the_same_logits(tmp_path):
     model = kzoo.resnet20(shortcut="projection")
     kzoo.load_torch_checkpoint(model, tmp_path / "twin.pth", layout="pytorchcv")
     np.testing.assert_allclose(model.predict(pixels(), verbose=0), expected, rtol=0, atol=1e-9 * abs(expected).max())
+
+
+def test_chenyaofo_preset_knows_its_form_and_its_classes(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    network = twin(20, 100)
+    torch.save(network.state_dict(), tmp_path / "twin.pt")
+    monkeypatch.setenv("KZOO_HOME", str(tmp_path / "home"))
+    name = "chenyaofo_cifar100_resnet20"
+    sha256 = hashlib.sha256((tmp_path / "twin.pt").read_bytes()).hexdigest()
+    there = {"url": (tmp_path / "twin.pt").as_uri(), "sha256": sha256, "file": "kept.pt"}
+    monkeypatch.setitem(registry._REGISTRY, name, dataclasses.replace(kzoo.preset_info(name), **there))
+    model = kzoo.load_preset(name)
+    expected = logits_of(network, pixels(), 100)
+    np.testing.assert_allclose(model.predict(pixels(), verbose=0), expected, rtol=0, atol=1e-4 * abs(expected).max())
+    assert model.class_names[:2] == ("apple", "aquarium_fish")
+    assert kzoo.resnet20(weights=name).output_shape == (None, 100)
 
 
 def test_import_writes_what_load_loads(tmp_path):
