@@ -180,6 +180,7 @@ def _build(
             "include_preprocessing": include_preprocessing,
             "name": name,
             **form,
+            "dropout": float(dropout),
         },
     )
     if isinstance(weights, Preset):
