@@ -184,6 +184,7 @@ def _build(
             "include_preprocessing": include_preprocessing,
             "name": name,
             **{key: value for key, value in form.items() if key != "zero_init_residual"},  # weights decide that
+            "dropout": float(dropout),
         },
     )
     if isinstance(weights, Preset):

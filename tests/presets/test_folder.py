@@ -39,7 +39,9 @@ def saved(model, tmp_path):
 @pytest.mark.parametrize(
     "build",
     [
-        lambda: kzoo.resnet(8, input_shape=(None, None, 1), classifier_activation="softmax", dropout=0.1, name="other"),
+        lambda: kzoo.resnet(
+            8, input_shape=(None, None, 1), classifier_activation="softmax", dropout=np.float32(0.1), name="other"
+        ),
         lambda: kzoo.resnet(8, order="preact", include_preprocessing=False, input_shape=SIZE),
         lambda: kzoo.resnet(8, order="additive", normalization=None, input_shape=SIZE),
         lambda: kzoo.resnet(8, include_top=False, pooling="max", shortcut="none", input_shape=SIZE),
