@@ -6,7 +6,7 @@ import pytest
 from kzoo import choices
 from kzoo.data.originals import ORIGINALS
 from kzoo.models import list_models
-from kzoo.presets import LAYOUTS, list_weights
+from kzoo.presets import LAYOUTS, list_presets
 from kzoo.training import RECIPES
 
 
@@ -23,7 +23,7 @@ from kzoo.training import RECIPES
         ("digit", ["digits", *ORIGINALS], "digits"),
         ("cifar-100", ["digits", *ORIGINALS], "cifar100"),
         ("akamster", list(RECIPES), "akamaster"),
-        ("akamaster-resnet56", list_weights(), "akamaster_resnet56"),
+        ("akamaster-resnet56", list_presets(), "akamaster_resnet56"),
         ("tset", get_args(choices.SplitName), "test"),
         ("valid", get_args(choices.SplitName), "validation"),
         ("savedmodel", get_args(choices.Format), "saved_model"),

@@ -17,6 +17,7 @@ import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
+from kzoo.acceleration import jax_products
 from kzoo.acceleration.registry import Acceleration, NotHereError, find
 
 Tensor = Any
@@ -113,6 +114,7 @@ def _primitive(name: str, definition: Callable[..., Tensor], config: Callable[..
         call = find(_FFI)(f"__onednn${name}", backend_config=text, api_version=1)
         return call(context, *operands)
 
+    primitive.def_impl(functools.partial(jax_products.run, primitive))
     primitive.def_abstract_eval(shape_of)
     find(_BATCHERS)[primitive] = on_many
     find(_REGISTER)(primitive, defined)

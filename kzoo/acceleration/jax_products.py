@@ -80,16 +80,19 @@ def _operation(name: str, form: Form, definition: Form, place: int) -> Any:
     def on_many(operands: Any, axes: Any, **parameters: Any) -> tuple[Tensor, int]:
         return jax.vmap(functools.partial(definition, **parameters), tuple(axes))(*operands), 0
 
-    def run(*operands: Any, **parameters: Any) -> Tensor:
-        return _compiled(primitive, tuple(parameters.items()))(*operands)
-
     _forms[primitive] = form
-    primitive.def_impl(run)
+    primitive.def_impl(functools.partial(run, primitive))
     primitive.def_abstract_eval(shape_of)
     find(_BATCHERS)[primitive] = on_many
     find(_REGISTER)(primitive, find(_LOWER_FUN)(definition, multiple_results=False))
     find(_REGISTER)(primitive, find(_LOWER_FUN)(form, multiple_results=False), platform="cpu")
     return primitive
+
+
+def run(primitive: Any, *operands: Any, **parameters: Any) -> Tensor:
+    """Computes an operation at once. It is compiled for that also under `jax.disable_jit`, as JAX's operations are."""
+    with jax.disable_jit(False):
+        return _compiled(primitive, tuple(parameters.items()))(*operands)
 
 
 @functools.cache

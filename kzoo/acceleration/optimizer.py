@@ -32,6 +32,11 @@ class AcceleratedOptimizer(keras.optimizers.Optimizer):
         """Returns the one of the optimizer's variables, one a weight, that belongs to a weight."""
         return variables[self._get_variable_index(weight)]
 
+    def is_excluded(self, variable: Any) -> bool:
+        """Returns whether `exclude_from_weight_decay` was told a Keras variable; no where Keras does not tell."""
+        decays = getattr(self, "_use_weight_decay", None)
+        return decays is not None and not decays(variable)
+
     def _backend_update_step(self, grads: Any, trainable_variables: list[Any], learning_rate: Any) -> None:
         if not (SWITCHED_ON and self.step_for_all(grads, trainable_variables, learning_rate)):
             super()._backend_update_step(grads, trainable_variables, learning_rate)

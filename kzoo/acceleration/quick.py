@@ -24,6 +24,7 @@ class QuickLayer(keras.layers.Layer):
     """
 
     makes_spare = False  # whether each call gives a new tensor, which neither the layer nor its gradient needs again
+    casts_weights = False  # whether `call` casts weights to the compute dtype itself, or has none to cast
     in_place: str | None = None  # what a call comes to where it may write over a tensor: see `torch_walk.py`
     _quick = False
     _takes_training = False
@@ -39,6 +40,12 @@ class QuickLayer(keras.layers.Layer):
         """Returns whether the shapes of one tensor, or a list of them, are surely those that `call` takes."""
         return not isinstance(inputs, list)
 
+    def cast(self, weight: Any) -> Any:
+        """Returns a weight, if there is one, in the compute dtype: what Keras does around a call."""
+        if weight is None or self.variable_dtype == self.compute_dtype:
+            return weight
+        return keras.ops.cast(weight, self.compute_dtype)
+
     def is_as_defined(self) -> bool:
         """Returns whether a call is the class's `call` and nothing else."""
         return (
@@ -53,6 +60,8 @@ class QuickLayer(keras.layers.Layer):
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if "mask" in kwargs and kwargs["mask"] is None:  # what models of Keras's pass on where there is no mask
+            del kwargs["mask"]
         training = kwargs.get("training")
         if (
             len(args) == 1

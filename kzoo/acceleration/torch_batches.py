@@ -31,6 +31,9 @@ class ArrayBatches:
     samples: int
     batch_size: int
 
+    def __len__(self) -> int:
+        return -(-self.samples // self.batch_size)
+
     def __iter__(self) -> Iterator[Any]:
         torch.empty((), dtype=torch.int64).random_()  # as each loader does, so that later shuffles stay the same
         return self._batches()

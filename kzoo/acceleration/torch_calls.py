@@ -10,14 +10,14 @@ from kzoo.acceleration.registry import Acceleration, find
 
 Tensor = Any
 
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+_DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 _SCOPE = "keras.src.backend:get_autocast_scope"
 _GLOBAL_HOOKS = "torch.nn.modules.module:_has_any_global_hook"
 _get_autocast_scope, _has_any_global_hook = find(_SCOPE), find(_GLOBAL_HOOKS)
 
 
 def is_prepared(layer: Any, inputs: Any) -> bool:
-    """Returns whether Keras would hand tensors to a built layer as they are, and nothing else watches the call.
+    """Returns whether Keras would hand tensors to a built `QuickLayer` as they are, and nothing else watches the call.
 
     Yes to plain, unmasked tensors of the layer's own dtype. Not where PyTorch's hooks want to see the call.
     """
@@ -34,8 +34,8 @@ def _is_prepared(layer: Any, inputs: Any) -> bool:
             and not hasattr(tensor, "_keras_mask")
             for tensor in (inputs if isinstance(inputs, list) else [inputs])
         )
-        and layer.variable_dtype == layer.compute_dtype
-        and _get_autocast_scope() is None
+        and (layer.variable_dtype == layer.compute_dtype or layer.casts_weights)
+        and ((scope := _get_autocast_scope()) is None or scope.dtype == layer.compute_dtype)
         and not is_watched(layer)
     )
 

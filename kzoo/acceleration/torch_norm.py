@@ -16,20 +16,21 @@ class BatchNorm(torch.autograd.Function):
 
     On CPUs `torch.native_batch_norm` adds up all values of a channel one by one. Of images with an even background
     that loses four digits of float32. Here each pixel's place has sums of its own, over the batch, which then are
-    averaged over space (Chan, Golub & LeVeque, 1979, equation 1.5): as fast, and exact to the last bits.
+    averaged over space (Chan, Golub & LeVeque, 1979, equation 1.5): as fast, and exact to the last bits. Images in
+    bfloat16 are read and written as they are; statistics and sums have the dtype of `gamma`.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
         images = x.permute(0, 3, 1, 2)
         if x.is_cpu:
-            mean, variance = _statistics(x)
+            mean, variance = _statistics(x, gamma.dtype)
             inverse_std = (variance + epsilon).rsqrt()
             settings = (gamma, beta, mean, variance, False, 0.0, epsilon)
             if torch.compiler.is_compiling():
                 y = torch.native_batch_norm(images, *settings)[0].permute(0, 2, 3, 1)
             else:  # a tensor of its own, no view: what reads it may write over it
-                y, unused = torch.empty_like(x), x.new_empty(0)
+                y, unused = torch.empty_like(x), gamma.new_empty(0)
                 torch.native_batch_norm(images, *settings, out=(y.permute(0, 3, 1, 2), unused, unused.clone()))
         else:
             y, mean, inverse_std = torch.native_batch_norm(images, gamma, beta, None, None, True, 0.0, epsilon)
@@ -50,26 +51,31 @@ class BatchNorm(torch.autograd.Function):
         return slopes[0].permute(0, 2, 3, 1), *slopes[1:], None
 
 
-def takes(x: Tensor) -> bool:
+def takes(x: Tensor, gamma: Tensor) -> bool:
     """Returns whether `BatchNorm` takes images: at least one, and where an operation needs no rules but a gradient."""
-    return x.numel() > 0 and not torch_observers.transforms() and ACCELERATION.is_active()
+    known = x.dtype == gamma.dtype or (x.dtype, gamma.dtype) == (torch.bfloat16, torch.float32)
+    return known and x.numel() > 0 and not torch_observers.transforms() and ACCELERATION.is_active()
 
 
 def _slopes(x: Tensor, gamma: Tensor, slope: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the gradients for `x`, `gamma` and `beta`, by operations that have gradients in turn."""
     images = (0, 1, 2)
+    dtype, x, slope = x.dtype, x.to(gamma.dtype), slope.to(gamma.dtype)
     centred = x - x.mean(images)
     inverse_std = (centred.square().mean(images) + epsilon).rsqrt()
     normalized = centred * inverse_std
     for_x = slope - slope.mean(images) - normalized * (slope * normalized).mean(images)
-    return for_x * (gamma * inverse_std), (slope * normalized).sum(images), slope.sum(images)
+    return (for_x * (gamma * inverse_std)).to(dtype), (slope * normalized).sum(images), slope.sum(images)
 
 
-def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+def _statistics(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Returns mean and biased variance of each channel of a tensor of shape `(batch, height, width, channels)`."""
     channels = x.shape[-1]
     places = x.reshape(x.shape[0], -1, 1, 1)
-    means, variances = torch.batch_norm_update_stats(places, None, None, 0.0)
+    averages = (None, None)  # which the sums would be folded into; narrow images get wide sums by wide averages alone
+    if x.dtype != dtype:
+        averages = torch.zeros(2, places.shape[1], dtype=dtype, device=x.device).unbind()
+    means, variances = torch.batch_norm_update_stats(places, *averages, 0.0)
     means, variances = means.view(-1, channels), variances.view(-1, channels)
     mean = means.mean(0)
     return mean, (variances + (means - mean).square()).mean(0)

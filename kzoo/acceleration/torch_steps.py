@@ -13,7 +13,7 @@ Tensor = Any
 @torch.no_grad()
 def sgd_step(
     weights: Sequence[Tensor],
-    velocities: Sequence[Tensor],
+    velocities: Sequence[Tensor] | None,
     gradients: Sequence[Tensor],
     rate: Tensor,
     *,
@@ -26,16 +26,19 @@ def sgd_step(
 
     The rate stays a tensor: reading its value would wait for the GPU.
     """
-    values, moving = list(weights), list(velocities)
+    values = list(weights)
     slopes = [gradient.to(value.dtype) for gradient, value in zip(gradients, values, strict=True)]
     for amount in set(decay) - {0.0}:
         chosen = [i for i, own in enumerate(decay) if own == amount]
         decayed = torch._foreach_add([slopes[i] for i in chosen], [values[i] for i in chosen], alpha=amount)
         for i, slope in zip(chosen, decayed, strict=True):
             slopes[i] = slope
-    torch._foreach_mul_(moving, momentum)
-    torch._foreach_add_(moving, slopes)
-    steps = torch._foreach_add(slopes, moving, alpha=momentum) if nesterov else moving
+    steps = slopes
+    if velocities is not None:
+        moving = list(velocities)
+        torch._foreach_mul_(moving, momentum)
+        torch._foreach_add_(moving, slopes)
+        steps = list(torch._foreach_add(slopes, moving, alpha=momentum)) if nesterov else moving
     moved = torch._foreach_mul(steps, rate.to(values[0].dtype))
     for factor in set(factors) - {1.0}:
         torch._foreach_mul_([one for one, own in zip(moved, factors, strict=True) if own == factor], factor)

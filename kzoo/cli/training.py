@@ -14,6 +14,7 @@ from rich.table import Table
 
 import kzoo
 from kzoo.choices import Precision, SplitName, TestTimeAugmentation
+from kzoo.cli.interruption import interruption_told
 from kzoo.cli.options import (
     AsJson,
     Balance,
@@ -33,9 +34,14 @@ from kzoo.cli.options import (
 )
 from kzoo.cli.recipes import recipe_with
 from kzoo.cli.showing import Name, cell, show, table
-from kzoo.errors import TrainingInterrupted
+from kzoo.cli.sweeps import show_sweep
+from kzoo.sweeps.record import FILE as SWEEP
 
 app = typer.Typer()
+
+PresetOption = Annotated[
+    str | None, typer.Option(help="Name of a preset, its folder, or hf://owner/name, instead of a run.")
+]
 
 
 @app.command()
@@ -75,7 +81,7 @@ def train(
     dataset = kzoo.load_dataset(data, **decoding, skip_unreadable=skip_unreadable, balance=balance, flip=flip)
     changed = recipe_with(recipe, settings).override(**changes)
     going: Any = {"run_dir": run, "resume": resume, "checkpoint_every": checkpoint_every, "teacher": teacher}
-    with _interruption_told(), _progress(to_stderr=as_json, quiet=quiet) as verbose:
+    with interruption_told(), _progress(to_stderr=as_json, quiet=quiet) as verbose:
         trained = kzoo.train(model, dataset, changed, seed=seed, verbose=verbose, dropout=dropout, **going)
     _show_training(trained, as_json, quiet)
 
@@ -100,7 +106,8 @@ def runs(
 def evaluate(
     run: Annotated[Path | None, typer.Argument(help="Run directory.")] = None,
     model: Annotated[str | None, model_option("Name of a model, instead of a run.")] = None,
-    weights: Annotated[str | None, typer.Option(help="Its .weights.h5 file, or a name.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Its .weights.h5 file, or a preset.")] = None,
+    preset: PresetOption = None,
     data: Annotated[str | None, typer.Option(help="Dataset, if not the run's own.")] = None,
     split: Annotated[str, one_of(get_args(SplitName), "Which images.")] = "test",
     tta: Annotated[
@@ -110,24 +117,32 @@ def evaluate(
     image_size: ImageSize = None,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a run, or a model with weights: loss, top-1, top-5, per class."""
-    if data and run and image_size is None:
-        dataset: Any = kzoo.Run(run).load_dataset(data, data_dir=data_dir)
+    """Evaluate a run, a preset, or a model with weights: loss, top-1, top-5, per class."""
+    if data and preset and image_size is None:
+        decoding: Any = dataclasses.asdict(kzoo.Preset(preset).decoding())
+        dataset: Any = kzoo.load_dataset(data, data_dir=data_dir, **decoding)
+    elif data and run and image_size is None:
+        dataset = kzoo.Run(run).load_dataset(data, data_dir=data_dir)
     else:
         dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=image_size) if data else None
-    result = kzoo.evaluate_saved(run, model=model, weights=weights, dataset=dataset, split=split, tta=tta)
+    result = kzoo.evaluate_saved(
+        run, model=model, weights=weights, preset=preset, dataset=dataset, split=split, tta=tta
+    )
     show(dataclasses.asdict(result), as_json, _classes_table(result))
 
 
 @app.command()
 def predict(
-    run: Path,
-    images: list[Path],
+    paths: Annotated[list[Path], typer.Argument(metavar="[RUN] IMAGES...", help="Run directory, then image files.")],
+    preset: PresetOption = None,
     top: Annotated[int, typer.Option(help="How many classes to name.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Classify image files."""
-    predictions = kzoo.predict_files(kzoo.Run(run), images, top=top)
+    """Classify image files by a run, or by a preset."""
+    predictor, images = (kzoo.Run(paths[0]), paths[1:]) if preset is None else (kzoo.Preset(preset), paths)
+    if not images:
+        raise ValueError(f"Expected image files after the run directory. Received: none after {paths[0]}.")
+    predictions = kzoo.predict_files(predictor, images, top=top)
     show([dataclasses.asdict(prediction) for prediction in predictions], as_json, _predictions_table(predictions))
 
 
@@ -137,24 +152,17 @@ def compare(
     picture: Annotated[Path, typer.Option(help="Where to draw the curves.")] = Path("comparison.png"),
     as_json: AsJson = False,
 ) -> None:
-    """Compare runs: results, what differs in how they were made, and their curves in one picture."""
+    """Compare runs: results, what differs in how they were made, and their curves; or show what a sweep came to."""
     from kzoo.training.compare import compare_runs, find_runs
 
+    if len(runs) == 1 and (runs[0] / SWEEP).is_file():
+        show_sweep(kzoo.Sweep(runs[0]), as_json)
+        return
     found, unfinished = find_runs(runs)
     for directory in unfinished:
         typer.echo(f"left out, since the training has not ended: {directory}", err=True)
     results = compare_runs(found, picture)
     show(results, as_json, _comparison_table(results, picture))
-
-
-@contextlib.contextmanager
-def _interruption_told() -> Iterator[None]:
-    """Says how to go on with a training that a signal ended, and ends the program as shells report the signal."""
-    try:
-        yield
-    except TrainingInterrupted as interruption:
-        typer.echo(f"kzoo: {interruption}", err=True)
-        raise typer.Exit(128 + interruption.signal) from None
 
 
 def _show_training(run: "kzoo.Run", as_json: bool, quiet: bool) -> None:

@@ -13,6 +13,7 @@ class Add(QuickLayer, keras.layers.Add):
 
     makes_spare = True
     in_place = "add"
+    casts_weights = True  # there are none
 
     def fits(self, inputs: Any) -> bool:
         return isinstance(inputs, list) and all(tensor.shape == inputs[0].shape for tensor in inputs)

@@ -24,7 +24,7 @@ class Conv2D(QuickLayer):
         kernel_initializer: Initializer of the kernel. Defaults to `"he_normal"`.
 
     Call arguments:
-        inputs: Tensor of shape `(batch, height, width, channels)`.
+        inputs: Tensor of shape `(batch, height, width, channels)`, float or integer.
 
     Returns:
         Tensor of shape `(batch, ceil(height / stride), ceil(width / stride), filters)`.
@@ -41,6 +41,7 @@ class Conv2D(QuickLayer):
     """
 
     makes_spare = True
+    casts_weights = True
 
     def __init__(
         self,
@@ -78,7 +79,7 @@ class Conv2D(QuickLayer):
         return are_images(inputs, self._channels)
 
     def call(self, inputs: Any) -> Any:
-        return ops.conv2d(inputs, self.kernel, self.stride, self.bias)
+        return ops.conv2d(inputs, self.cast(self.kernel), self.stride, self.cast(self.bias))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         batch, height, width, _ = input_shape
@@ -120,7 +121,7 @@ class Conv2DReLU(Conv2D):
 
     def call(self, inputs: Any) -> Any:
         x, *residual = inputs if isinstance(inputs, list | tuple) else [inputs]
-        return ops.conv2d_relu(x, self.kernel, self.stride, self.bias, *residual)
+        return ops.conv2d_relu(x, self.cast(self.kernel), self.stride, self.cast(self.bias), *residual)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return super().compute_output_shape(_first(input_shape))

@@ -36,8 +36,11 @@ class Dropout(QuickLayer):
         - [Srivastava et al., 2014](https://jmlr.org/papers/v15/srivastava14a.html), section 10 (the scaling)
     """
 
+    casts_weights = True  # there are none to cast
+
     def __init__(self, rate: float, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.supports_masking = True
         rate = number(rate, "rate")
         if not 0 <= rate < 1:
             raise ValueError(f"`rate` must be at least 0 and below 1. Received: rate={rate}.")
@@ -56,7 +59,8 @@ class Dropout(QuickLayer):
         key = ops.dropout_key(self._key_words, self.step)
         self.step.assign(self.step + 1)
         kept = ops.dropout_mask(key, keras.ops.shape(inputs), self.rate)
-        return keras.ops.where(kept, inputs / (1 - self.rate), keras.ops.zeros_like(inputs))
+        scaled = keras.ops.divide(inputs, 1 - self.rate)
+        return keras.ops.where(kept, scaled, keras.ops.zeros_like(scaled))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape

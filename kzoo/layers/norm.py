@@ -27,23 +27,27 @@ class BatchNorm(QuickLayer):
     Call arguments:
         inputs: Tensor of shape `(batch, height, width, channels)`.
         training: Boolean, whether to use the statistics of the batch. A layer with `trainable=False` never does.
+        mask: Boolean tensor of shape `(batch, height, width)`, or one that can be repeated to it: the pixels that count
+            for the statistics of the batch. All are normalized. Defaults to `None`, all of them.
 
     Returns:
         Tensor shaped as `inputs`.
 
     Raises:
-        ValueError: If `momentum` or `epsilon` is out of range.
+        ValueError: If `momentum` or `epsilon` is out of range, or a mask has not one axis less than the inputs.
 
     Reference:
         - [Ioffe & Szegedy, 2015](https://arxiv.org/abs/1502.03167), algorithms 1 and 2
     """
 
     makes_spare = True
+    casts_weights = True  # none: they stay as they are
 
     def __init__(
         self, momentum: float = 0.9, epsilon: float = 1e-5, gamma_initializer: Any = "ones", **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
+        self.supports_masking = True
         momentum, epsilon = number(momentum, "momentum"), number(epsilon, "epsilon")
         if not 0 <= momentum <= 1:
             raise ValueError(f"`momentum` must be between 0 and 1. Received: momentum={momentum}.")
@@ -68,16 +72,25 @@ class BatchNorm(QuickLayer):
     def fits(self, inputs: Any) -> bool:
         return are_images(inputs, self._channels)
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        x = keras.ops.cast(inputs, self.variable_dtype)
+    def call(self, inputs: Any, training: bool = False, mask: Any = None) -> Any:
+        if mask is not None and len(mask.shape) != len(inputs.shape) - 1:
+            raise ValueError(
+                "`mask` must have one axis less than the inputs. "
+                f"Received: mask of shape {tuple(mask.shape)}, inputs of shape {tuple(inputs.shape)}."
+            )
         if training and self.trainable:
-            y, mean, variance = ops.batch_norm(x, self.gamma, self.beta, self.epsilon)
+            y, mean, variance = self._normalized(inputs, mask)
             ops.update_average(self.moving_mean, mean, self.momentum)
             ops.update_average(self.moving_variance, variance, self.momentum)
         else:
             scale = self.gamma * keras.ops.rsqrt(self.moving_variance + self.epsilon)
-            y = ops.scale_shift(x, scale, self.beta - self.moving_mean * scale)
+            y = ops.scale_shift(inputs, scale, self.beta - self.moving_mean * scale)
         return keras.ops.cast(y, self.compute_dtype)
+
+    def _normalized(self, x: Any, mask: Any) -> tuple[Any, Any, Any]:
+        if mask is None:
+            return ops.batch_norm(x, self.gamma, self.beta, self.epsilon)
+        return ops.masked_batch_norm(x, mask, self.gamma, self.beta, self.epsilon)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape

@@ -43,6 +43,7 @@ class PixelNormalization(QuickLayer):
 
     def __init__(self, mean: Sequence[float] = CIFAR10_MEAN, std: Sequence[float] = CIFAR10_STD, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
+        self.supports_masking = True
         _check_statistics(mean, std)
         self.mean = tuple(map(float, mean))
         self.std = tuple(map(float, std))

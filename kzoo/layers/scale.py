@@ -13,7 +13,7 @@ class ScaleShift(QuickLayer):
     """Multiplies each channel by a weight and adds another, `x * scale + shift`.
 
     Call arguments:
-        inputs: Tensor of shape `(..., channels)`.
+        inputs: Tensor of shape `(..., channels)`, float or integer.
 
     Returns:
         Tensor shaped as `inputs`.
@@ -21,6 +21,10 @@ class ScaleShift(QuickLayer):
     Raises:
         ValueError: If the number of channels is unknown.
     """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         if input_shape[-1] is None:

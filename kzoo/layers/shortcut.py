@@ -33,6 +33,8 @@ class ZeroPadShortcut(QuickLayer):
         - [He et al., 2015](https://arxiv.org/abs/1512.03385), section 3.3, option A
     """
 
+    casts_weights = True  # there are none
+
     def __init__(self, filters: int, stride: int = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.filters = integer(filters, "filters", least=1)

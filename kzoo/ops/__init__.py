@@ -16,7 +16,7 @@ import keras
 from kzoo.acceleration.registry import SWITCHED_ON
 from kzoo.ops import generic
 from kzoo.ops.differentiate import gradients
-from kzoo.ops.generic import dropout_key, dropout_mask
+from kzoo.ops.generic import dropout_key, dropout_mask, masked_batch_norm
 from kzoo.ops.settings import deterministic, precision, set_precision
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "dropout_mask",
     "gradients",
     "look_up",
+    "masked_batch_norm",
     "move_averages",
     "normalize",
     "pad_channels",
@@ -41,7 +42,7 @@ __all__ = [
 
 FASTER_FORMS = {
     "tensorflow": {"batch_norm", "conv2d", "look_up", "move_averages", "normalize", "sgd_step", "subsample"},
-    "jax": {"conv2d", "conv2d_relu", "look_up", "move_averages"},
+    "jax": {"conv2d", "conv2d_relu", "look_up", "move_averages", "subsample"},
     "torch": {
         "batch_norm",
         "conv2d",

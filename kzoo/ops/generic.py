@@ -4,11 +4,16 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from keras import config, ops
+from keras import backend, config, ops
 
 from kzoo.ops import bits
 
 Tensor = Any
+
+
+def as_floats(x: Tensor, weight: Any) -> Tensor:
+    """Returns integers as floats of a weight's type, and floats as they are."""
+    return x if backend.is_float_dtype(x.dtype) else ops.cast(x, weight.dtype)
 
 
 def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = None) -> Tensor:
@@ -17,7 +22,7 @@ def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = Non
     Keras's `padding="same"` pads `(0, 1)` at stride 2, which is not the convolution of the papers or of PyTorch.
 
     Args:
-        x: Tensor of shape `(batch, height, width, channels)`.
+        x: Tensor of shape `(batch, height, width, channels)`; integers become floats of the kernel's type.
         kernel: Tensor of shape `(k, k, channels, filters)`, `k` odd.
         stride: Integer, step in both directions. Defaults to `1`.
         bias: Optional tensor of shape `(filters,)`. Defaults to `None`.
@@ -25,6 +30,7 @@ def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = Non
     Returns:
         Tensor of shape `(batch, ceil(height / stride), ceil(width / stride), filters)`.
     """
+    x = as_floats(x, kernel)
     pad = kernel.shape[0] // 2
     if pad:
         x = ops.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
@@ -55,28 +61,55 @@ def conv2d_relu(
         Tensor of shape `(batch, ceil(height / stride), ceil(width / stride), filters)`.
     """
     y = convolve(x, kernel, stride, bias)
-    return ops.relu(y if residual is None else y + residual)
+    return ops.relu(y if residual is None else y + as_floats(residual, y))
 
 
 def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
     """Normalizes each channel over the batch and space, then scales and shifts.
 
     Args:
-        x: Tensor of shape `(batch, height, width, channels)`.
+        x: Tensor of shape `(batch, height, width, channels)`, of the dtype of `gamma` or a narrower one.
         gamma: Scale, of shape `(channels,)`.
         beta: Shift, of shape `(channels,)`.
         epsilon: Float, added to the variance.
 
     Returns:
-        `(y, mean, biased_variance)`: `y` like `x`, the statistics of shape `(channels,)`. The variance comes from
-        centred values and divides by the number of values.
+        `(y, mean, biased_variance)`: `y` shaped as `x`, the statistics of shape `(channels,)`. The variance comes from
+        centred values and divides by the number of values. All are computed in the dtype of `gamma` and have it; where
+        a backend reads and writes narrower values itself, `y` has the dtype of `x`.
 
     Reference:
         - [Ioffe & Szegedy, 2015](https://arxiv.org/abs/1502.03167), algorithm 1
     """
+    x = ops.cast(x, gamma.dtype)
     mean = ops.mean(x, axis=(0, 1, 2))
     centred = x - mean
     variance = ops.mean(ops.square(centred), axis=(0, 1, 2))
+    return centred * (gamma * ops.rsqrt(variance + epsilon)) + beta, mean, variance
+
+
+def masked_batch_norm(
+    x: Tensor, mask: Tensor, gamma: Tensor, beta: Tensor, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Does what `batch_norm` does, with the statistics of the pixels that a mask keeps.
+
+    Args:
+        x: Tensor of shape `(batch, height, width, channels)`.
+        mask: Tensor of shape `(batch, height, width)`, or one that can be repeated to it; true where a pixel counts.
+        gamma: Scale, of shape `(channels,)`.
+        beta: Shift, of shape `(channels,)`.
+        epsilon: Float, added to the variance.
+
+    Returns:
+        `(y, mean, biased_variance)`, as `batch_norm`; all pixels are normalized. Where no pixel counts both statistics
+        are 0.
+    """
+    x = ops.cast(x, gamma.dtype)
+    kept = ops.broadcast_to(ops.expand_dims(ops.cast(mask, "bool"), -1), (*ops.shape(x)[:3], 1))
+    count = ops.maximum(ops.sum(ops.cast(kept, x.dtype)), 1)
+    mean = ops.sum(ops.where(kept, x, 0), axis=(0, 1, 2)) / count
+    centred = x - mean
+    variance = ops.sum(ops.square(ops.where(kept, centred, 0)), axis=(0, 1, 2)) / count
     return centred * (gamma * ops.rsqrt(variance + epsilon)) + beta, mean, variance
 
 
@@ -84,14 +117,15 @@ def scale_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """Scales and shifts each channel.
 
     Args:
-        x: Tensor of shape `(..., channels)`.
+        x: Tensor of shape `(..., channels)`, of the dtype of `scale` or a narrower one, or of integers.
         scale: Tensor of shape `(channels,)`.
         shift: Tensor of shape `(channels,)`.
 
     Returns:
-        Tensor shaped as `x`.
+        Tensor shaped as `x`, in the dtype of `scale`; or that of `x`, as `batch_norm`.
     """
-    return x * scale + shift
+    scale, shift = ops.convert_to_tensor(scale), ops.convert_to_tensor(shift)
+    return ops.cast(x, scale.dtype) * scale + shift
 
 
 def subsample(x: Tensor, stride: int) -> Tensor:
@@ -134,7 +168,7 @@ def update_average(average: Any, value: Tensor, momentum: float) -> None:
 
 def sgd_step(
     weights: Sequence[Any],
-    velocities: Sequence[Any],
+    velocities: Sequence[Any] | None,
     gradients: Sequence[Tensor],
     rate: Tensor,
     *,
@@ -147,7 +181,7 @@ def sgd_step(
 
     Args:
         weights: Sequence of variables, Keras's or the backend's, changed in place.
-        velocities: Sequence of Keras variables shaped as `weights`, changed in place.
+        velocities: Sequence of Keras variables shaped as `weights`, changed in place; `None` without momentum.
         gradients: Sequence of tensors shaped as `weights`.
         rate: Scalar tensor.
         momentum: Float.

@@ -43,6 +43,7 @@ def divide(x: Tensor, divisor: Tensor) -> Tensor:
 def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = None) -> Tensor:
     """Does what `kzoo.ops.generic.conv2d` does, on CPUs with gradients of its own."""
     x, kernel = ops.convert_to_tensor(x), ops.convert_to_tensor(kernel)
+    x = generic.as_floats(x, kernel)
     y = (_product_of_cpus() if _suits_cpus(x, kernel) else _convolve)(x, kernel, stride=stride)
     return y if bias is None else y + ops.convert_to_tensor(bias)
 
@@ -61,6 +62,15 @@ def conv2d_relu(
     if not jax_products.takes(x) or not jax_onednn.takes(_multiply_adds(x, kernel, stride), x, kernel, *others):
         return generic.conv2d_relu(x, kernel, stride, bias, residual, convolve=conv2d)
     return _conv2d_relu(x, kernel, others, stride, bias is not None)
+
+
+def subsample(x: Tensor, stride: int) -> Tensor:
+    """Does what `kzoo.ops.generic.subsample` does, by one operation.
+
+    For images of any size JAX writes the sizes of its result as it writes a convolution's, and so finds the two equal.
+    """
+    x = ops.convert_to_tensor(x)
+    return lax.slice(x, (0, 0, 0, 0), x.shape, (1, stride, stride, 1))
 
 
 def _convolve(x: Tensor, kernel: Tensor, stride: int, extra_columns: int = 0) -> Tensor:

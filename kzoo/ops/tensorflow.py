@@ -24,6 +24,7 @@ Tensor = Any
 def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = None) -> Tensor:
     """Does what `kzoo.ops.generic.conv2d` does, with the bias where graph optimizers look for it."""
     x, kernel = (tf.convert_to_tensor(ops.convert_to_tensor(tensor)) for tensor in (x, kernel))
+    x = generic.as_floats(x, kernel)
     if x.shape.rank != 4:  # TensorFlow ends the process where it expects images
         return generic.conv2d(x, kernel, stride, bias)
     pad = kernel.shape[0] // 2
@@ -83,7 +84,7 @@ def normalize(x: Tensor, largest: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 def sgd_step(
     weights: Sequence[Any],
-    velocities: Sequence[Any],
+    velocities: Sequence[Any] | None,
     gradients: Sequence[Tensor],
     rate: Tensor,
     *,
@@ -98,18 +99,21 @@ def sgd_step(
     """
     if tf.distribute.has_strategy() or any(isinstance(gradient, tf.IndexedSlices) for gradient in gradients):
         return False
-    each = zip(weights, velocities, gradients, decay, factors, strict=True)
-    for weight, velocity, gradient, amount, factor in each:
+    for i, (weight, gradient, amount, factor) in enumerate(zip(weights, gradients, decay, factors, strict=True)):
         value = weight.value if isinstance(weight, keras.Variable) else weight
-        slope = tf.cast(gradient, value.dtype)
-        tf.raw_ops.ResourceApplyMomentum(
-            var=value.handle,
-            accum=velocity.value.handle,
-            lr=tf.cast(rate, value.dtype) * factor,
-            grad=slope + amount * value if amount else slope,
-            momentum=tf.constant(momentum, value.dtype),
-            use_nesterov=nesterov,
-        )
+        slope, own_rate = tf.cast(gradient, value.dtype), tf.cast(rate, value.dtype) * factor
+        slope = slope + amount * value if amount else slope
+        if velocities is None:
+            tf.raw_ops.ResourceApplyGradientDescent(var=value.handle, alpha=own_rate, delta=slope)
+        else:
+            tf.raw_ops.ResourceApplyMomentum(
+                var=value.handle,
+                accum=velocities[i].value.handle,
+                lr=own_rate,
+                grad=slope,
+                momentum=tf.constant(momentum, value.dtype),
+                use_nesterov=nesterov,
+            )
     return True
 
 

@@ -25,6 +25,7 @@ def is_small(x: Tensor) -> bool:
 def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
     """Does what `kzoo.ops.generic.batch_norm` does by the fused operation, which float32 alone has."""
     x, gamma, beta = (tf.convert_to_tensor(ops.convert_to_tensor(tensor)) for tensor in (x, gamma, beta))
+    x = tf.cast(x, gamma.dtype)
     if x.dtype != tf.float32 or x.shape.rank != 4:
         return generic.batch_norm(x, gamma, beta, epsilon)
     if not computes_on_cpu():

@@ -22,6 +22,8 @@ Tensor = Any
 def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = None) -> Tensor:
     """Does what `kzoo.ops.generic.conv2d` does, without a copy of `x`."""
     x, kernel, bias = _tensors(x, kernel, bias)
+    if not x.is_floating_point():
+        x = x.to(kernel.dtype)
     y = F.conv2d(x.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1), bias, stride, kernel.shape[0] // 2)
     return y.permute(0, 2, 3, 1)
 
@@ -55,7 +57,7 @@ def _differentiates(tensors: Sequence[Tensor | None]) -> bool:
 def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
     """Does what `kzoo.ops.generic.batch_norm` does in one operation; no gradient flows through the statistics."""
     x, gamma, beta = _tensors(x, gamma, beta)
-    if not torch_norm.takes(x):
+    if not torch_norm.takes(x, gamma):
         return generic.batch_norm(x, gamma, beta, epsilon)
     y, mean, variance = torch_norm.BatchNorm.apply(x, gamma, beta, epsilon)
     return y, mean, variance
@@ -64,7 +66,12 @@ def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[
 def scale_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """Does what `kzoo.ops.generic.scale_shift` does in one pass over `x`."""
     x, scale, shift = _tensors(x, scale, shift)
-    return torch.addcmul(shift, x, scale)
+    if x.dtype == scale.dtype:
+        return torch.addcmul(shift, x, scale)
+    if x.dtype != torch.bfloat16 or x.ndim != 4:
+        return generic.scale_shift(x, scale, shift)
+    unchanged = torch.zeros_like(scale), torch.ones_like(scale)  # mean and variance
+    return F.batch_norm(x.permute(0, 3, 1, 2), *unchanged, scale, shift, eps=0.0).permute(0, 2, 3, 1)
 
 
 def normalize(x: Tensor, largest: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -92,7 +99,7 @@ def update_average(average: Any, value: Tensor, momentum: float) -> None:
 
 def sgd_step(
     weights: Sequence[Any],
-    velocities: Sequence[Any],
+    velocities: Sequence[Any] | None,
     gradients: Sequence[Tensor],
     rate: Tensor,
     *,
@@ -104,7 +111,8 @@ def sgd_step(
     """Does what `kzoo.ops.generic.sgd_step` says, by a few operations over all weights."""
     if not torch_steps.ACCELERATION.is_active():
         return False
-    values, moving = ([variable.value for variable in variables] for variables in (weights, velocities))
+    values = [variable.value for variable in weights]
+    moving = None if velocities is None else [variable.value for variable in velocities]
     options: Any = {"momentum": momentum, "nesterov": nesterov, "decay": decay, "factors": factors}
     torch_steps.sgd_step(values, moving, gradients, ops.convert_to_tensor(rate), **options)
     return True

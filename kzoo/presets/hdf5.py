@@ -17,12 +17,11 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from kzoo.presets.values import FileError, check_dtype, converted
+
 Tensors = Mapping[str, npt.NDArray[Any]]
 
 _CHECKSUM = "crc32"
-_FLOATS = tuple(map(np.dtype, ("float16", "float32", "float64")))
-_INTEGERS = tuple(np.dtype(f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64))
-_FAMILIES = (_FLOATS, _INTEGERS, (np.dtype("bool"),))
 
 
 class Slot(NamedTuple):
@@ -97,16 +96,12 @@ def read_file(content: bytes, slots: Mapping[str, Slot], optional: Collection[st
             found = set(_keys(file, slots, optional))
             for key in slots:
                 if key not in found and not _belongs(key, optional):
-                    raise _FileError(f"{_named(key, slots)} is missing")
+                    raise FileError(f"{_named(key, slots)} is missing")
             return {key: _tensor(file, key, slots) for key in slots if key in found}
-    except _FileError as error:
+    except FileError as error:
         raise ValueError(str(error)) from error.__cause__
     except Exception as error:  # h5py raises whatever a damaged file makes it raise
         raise ValueError(f"it is not a whole HDF5 file ({error})") from error
-
-
-class _FileError(Exception):
-    """What is wrong with a file, in words."""
 
 
 def _named(key: str, slots: Mapping[str, Slot]) -> str:
@@ -125,48 +120,45 @@ def _keys(file: Any, slots: Mapping[str, Slot], optional: Collection[str]) -> It
         for name in sorted(group):
             key = prefix + name
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                raise _FileError(f"{key} must be in the file itself. Received: a link, or a damaged one")
+                raise FileError(f"{key} must be in the file itself. Received: a link, or a damaged one")
             if key in optional and not any(slot.startswith(f"{key}/") for slot in slots):
                 continue
             item = group[name]
             if isinstance(item, h5py.Group):
                 if item in seen:
-                    raise _FileError(f"{key} must be there once. Received: a group of two names")
+                    raise FileError(f"{key} must be there once. Received: a group of two names")
                 seen.add(item)
                 waiting.append((f"{key}/", item))
             elif key in slots:
                 yield key
             else:
-                raise _FileError(f"{key} is left over: the model has no such tensor")
+                raise FileError(f"{key} is left over: the model has no such tensor")
 
 
 def _tensor(file: Any, key: str, slots: Mapping[str, Slot]) -> npt.NDArray[Any]:
     try:
         value = _plain(file[key], slots[key])
         if not _intact(file[key], key, value):
-            raise _FileError("is damaged: its CRC-32 is not the one in the file")
-        return _converted(value, slots[key].dtype)
-    except _FileError as error:
-        raise _FileError(f"{_named(key, slots)} {error}") from None
+            raise FileError("is damaged: its CRC-32 is not the one in the file")
+        return converted(value, slots[key].dtype)
+    except FileError as error:
+        raise FileError(f"{_named(key, slots)} {error}") from None
     except Exception as error:  # as above
-        raise _FileError(f"{_named(key, slots)} cannot be read ({error})") from error
+        raise FileError(f"{_named(key, slots)} cannot be read ({error})") from error
 
 
 def _plain(dataset: Any, slot: Slot) -> npt.NDArray[Any]:
     """Reads a tensor, once all that is said about it is as expected."""
     if dataset.shape != slot.shape:
-        raise _FileError(f"must have shape {slot.shape}. Received: {dataset.shape}")
-    family = next((family for family in _FAMILIES if slot.dtype in family), ())
-    if dataset.dtype not in family:
-        expected = ", ".join(map(str, family)) or "of a dtype that kzoo can check (float, integer, boolean)"
-        raise _FileError(f"must be {expected}. Received: {dataset.dtype.str}")
+        raise FileError(f"must have shape {slot.shape}. Received: {dataset.shape}")
+    check_dtype(dataset.dtype, slot.dtype)
     created = dataset.id.get_create_plist()
     in_one_piece = created.get_layout() in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT)
     if not in_one_piece or created.get_external_count() or created.get_nfilters():
-        raise _FileError("must be stored in one piece, in the file itself, uncompressed. Received: another storage")
+        raise FileError("must be stored in one piece, in the file itself, uncompressed. Received: another storage")
     size_bytes = math.prod(slot.shape) * dataset.dtype.itemsize
     if dataset.id.get_storage_size() != size_bytes:
-        raise _FileError(f"must take {size_bytes} bytes. Received: {dataset.id.get_storage_size()}")
+        raise FileError(f"must take {size_bytes} bytes. Received: {dataset.id.get_storage_size()}")
     return np.asarray(dataset[()])
 
 
@@ -179,14 +171,3 @@ def _intact(dataset: Any, key: str, value: npt.NDArray[Any]) -> bool:
 
 def _checksum(key: str, value: npt.NDArray[Any]) -> np.uint32:
     return np.uint32(zlib.crc32(value.tobytes(), zlib.crc32(f"{key} {value.dtype.str} {value.shape}".encode())))
-
-
-def _converted(value: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    with np.errstate(over="ignore"):
-        converted = value.astype(dtype)
-    valid = np.isfinite(converted) if dtype in _FLOATS else converted == value
-    if not valid.all():
-        at = tuple(int(index[0]) for index in np.nonzero(np.atleast_1d(~valid)))
-        received = np.atleast_1d(value)[at]
-        raise _FileError(f"must hold finite numbers in the range of {dtype}. Received: {received} at {list(at)}")
-    return converted

@@ -28,8 +28,12 @@ class Layout:
 
     Attributes:
         shortcut: The model's `shortcut`: `"pad"` (option A) or `"projection"` (option B).
+        stem: Name of the first convolution and of its normalization.
+        block: Name of what is in a block: by `stage`, `block` (from 0) or `unit` (from 1), and what it is, the
+            `module`.
+        conv: Name of a convolution and of its normalization within a block, with their `number`.
+        projection: The same of a shortcut.
         classifier: Name of the dense layer.
-        projection: Name of the convolution and the normalization of a shortcut, within its block.
         statistics: Number of classes to mean and deviation of the input, of pixels in [0, 1]; `None` for any number.
     """
 
@@ -37,6 +41,9 @@ class Layout:
     classifier: str
     projection: tuple[str, str]
     statistics: Mapping[int | None, Statistics]
+    stem: tuple[str, str] = ("conv1", "bn1")
+    block: str = "layer{stage}.{block}.{module}"
+    conv: tuple[str, str] = ("conv{number}", "bn{number}")
 
     def name_of(self, path: str) -> str | None:
         """Returns PyTorch's name of the variable at `path`, such as `stage1_block1_norm2/gamma`, if it has one."""
@@ -58,20 +65,18 @@ class Layout:
         return found
 
     def _module_of(self, layer: str) -> str | None:
-        if layer in (outer := {"stem_conv": "conv1", "stem_norm": "bn1", "classifier": self.classifier}):
+        if layer in (outer := {"stem_conv": self.stem[0], "stem_norm": self.stem[1], "classifier": self.classifier}):
             return outer[layer]
         if not (match := _BLOCK.fullmatch(layer)):
             return None
         stage, block, kind, number = match.groups()
-        inner = {
-            "conv": f"conv{number}",
-            "norm": f"bn{number}",
-            "shortcut_conv": self.projection[0],
-            "shortcut_norm": self.projection[1],
-        }[kind]
-        return f"layer{stage}.{int(block) - 1}.{inner}"
+        names = self.projection if kind.startswith("shortcut") else self.conv
+        module = names[kind.endswith("norm")].format(number=number)
+        return self.block.format(stage=stage, block=int(block) - 1, unit=block, module=module)
 
 
+# What these repositories take for the statistics of CIFAR-10.
+_CIFAR10: Statistics = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
 LAYOUTS = {
     # https://github.com/akamaster/pytorch_resnet_cifar10
     "akamaster": Layout(
@@ -86,15 +91,25 @@ LAYOUTS = {
         classifier="fc",
         projection=("downsample.0", "downsample.1"),
         statistics={
-            10: ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+            10: _CIFAR10,
             100: ((0.5070, 0.4865, 0.4409), (0.2673, 0.2564, 0.2761)),
         },
+    ),
+    # https://github.com/osmr/imgclsmob, which normalizes the images of CIFAR-100 and SVHN as those of CIFAR-10, too
+    "pytorchcv": Layout(
+        shortcut="projection",
+        classifier="output",
+        projection=("identity_conv.conv", "identity_conv.bn"),
+        statistics={None: _CIFAR10},
+        stem=("features.init_block.conv", "features.init_block.bn"),
+        block="features.stage{stage}.unit{unit}.{module}",
+        conv=("body.conv{number}.conv", "body.conv{number}.bn"),
     ),
 }
 
 
 def layout_named(name: str) -> Layout:
-    """Returns a layout by name: `"akamaster"` or `"chenyaofo"`.
+    """Returns a layout by name: `"akamaster"`, `"chenyaofo"` or `"pytorchcv"`.
 
     Raises:
         ValueError: If there is none of that name.

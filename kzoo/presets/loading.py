@@ -15,6 +15,7 @@ import numpy as np
 from kzoo import arguments
 from kzoo.durable import private_folder, remove_left, written_file
 from kzoo.presets.hdf5 import Structure, Tensors, read_file, structure_of, write_file
+from kzoo.presets.values import FileError, check_divisor
 
 _SPARE_BYTES = 1 << 20  # what a file may be larger than its tensors make it
 
@@ -88,10 +89,12 @@ def _check_statistics(model: keras.Model, structure: Structure, tensors: Tensors
     for key, value in tensors.items():
         of_layer, index = names.get(structure.slots[key].layer, []), key.rpartition("/")[2]
         name = of_layer[int(index)] if index.isdigit() and int(index) < len(of_layer) else ""
-        is_deviation = name == "std" and "/pixel_normalization" in f"/{key}"
-        if (name in ("moving_variance", "variance") and (value < 0).any()) or (is_deviation and (value <= 0).any()):
-            what = "deviations, above 0" if is_deviation else "variances, 0 or larger"
-            raise ValueError(f"{key} (of {structure.slots[key].layer!r}) must hold {what}. Received: {value.min()}")
+        if name == "std" and "/pixel_normalization" not in f"/{key}":
+            continue
+        try:
+            check_divisor(name, value)
+        except FileError as error:
+            raise ValueError(f"{key} (of {structure.slots[key].layer!r}) {error}") from None
 
 
 def structure_of_model(model: keras.Model) -> Structure:

@@ -1,59 +1,52 @@
-"""The weights that kzoo knows by name: where from, how trained, how good."""
+"""The presets that kzoo knows by name: published checkpoints, and those in the package."""
 
 import dataclasses
-import os
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from kzoo import arguments
 from kzoo.choices import hint
-from kzoo.data.published import CIFAR10_CLASSES
+from kzoo.data.published import CIFAR10_CLASSES, CIFAR100_CLASSES
+from kzoo.presets.config import CONFIG, PresetConfig
+from kzoo.presets.construction import Construction
+
+PRETRAINED = Path(__file__).with_name("pretrained")
+_IN_THE_PACKAGE = re.compile(r"[\w.-]*\w[\w.-]*/[\w.-]*\w[\w.-]*", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)
-class WeightsEntry:
-    """Registered weights.
+class PresetInfo:
+    """What is known of a preset.
 
     Attributes:
-        name: What `weights=` takes.
+        name: What `kzoo.load_preset` and `weights=` take.
         model: The model's name, one of `kzoo.list_models()`.
-        form: What the model is built with: `depth`, `order`, `shortcut`, `normalization`.
-        class_names: The outputs' names, in order.
-        file: Name of the file: in the package, if there is no URL, else where the URL's is kept.
-        url: Where the file is published, or `None`.
+        construction: How the model is built.
+        class_names: The outputs' names, in order, or `None` if they are not known.
+        file: Name under which the file of `url` is kept, or `None` without one.
+        url: Where a checkpoint is published that is converted on first use, or `None` for a preset in the package.
         sha256: Of the file: 64 hexadecimal digits, or the first 8 where no more is published.
         size_bytes: Of the file, or `None` where it is not known.
-        layout: The file's layout if it is a PyTorch checkpoint, which is converted on first use; or `None`.
-        data: What was trained on.
-        recipe: How.
-        licence: SPDX identifier of the weights' licence.
-        source: Where the code and the claim are published.
-        published_top1: Accuracy that the source states, in [0, 1].
-        published_on: What it was measured on.
-        measured_top1: What kzoo reaches with these weights: data set to accuracy.
+        layout: The layout of a PyTorch checkpoint; `None` for a preset, or a `.weights.h5` file.
+        about: Data, recipe, licence, source, accuracy: what the card shows.
     """
 
     name: str
     model: str
-    form: Mapping[str, Any]
-    class_names: tuple[str, ...]
-    file: str
+    construction: Construction
+    class_names: tuple[str, ...] | None
+    file: str | None
     url: str | None
     sha256: str
     size_bytes: int | None
     layout: str | None
-    data: str
-    recipe: str
-    licence: str
-    source: str
-    published_top1: float
-    published_on: str
-    measured_top1: Mapping[str, float]
+    about: Mapping[str, Any]
 
     @property
-    def classes(self) -> int:
-        """Number of outputs."""
-        return len(self.class_names)
+    def classes(self) -> int | None:
+        """Number of outputs, or `None` without the top."""
+        return self.construction.classes
 
     @property
     def sha256_known(self) -> str:
@@ -61,95 +54,142 @@ class WeightsEntry:
         digits = len(self.sha256)
         return "whole" if digits == 64 else f"only the first {digits} digits are published"
 
-    def check(self, form: Mapping[str, Any], *, classes: int | None) -> None:
-        """Checks that a model is the one of these weights.
-
-        Args:
-            form: What the model is built with.
-            classes: Number of its outputs, or `None` without the top.
-
-        Raises:
-            ValueError: If it is another model, or has other classes.
-        """
-        for key, expected in self.form.items():
-            if form[key] != expected:
-                raise ValueError(
-                    f"`weights` {self.name!r} are for {self.model}, with {key}={expected!r}. "
-                    f"Received: {key}={form[key]!r}."
-                )
-        if classes not in (None, self.classes):
-            raise ValueError(
-                f"`classes` must be {self.classes}, as of the weights {self.name!r}; or `include_top=False`. "
-                f"Received: classes={classes}."
-            )
+    @property
+    def top1(self) -> float | None:
+        """Accuracy on the test images: measured by kzoo, or else what the source states; `None` if neither is known."""
+        test = self.about.get("test")
+        measured = test.get("accuracy") if isinstance(test, Mapping) else None
+        found = self.about.get("published_top1") if measured is None else measured
+        return found if isinstance(found, float) else None
 
 
 def _akamaster(
     depth: int, sha256: str, error: float, size_bytes: int | None = None, measured: float | None = None
-) -> WeightsEntry:
+) -> PresetInfo:
     repository = "https://github.com/akamaster/pytorch_resnet_cifar10"
     file = f"resnet{depth}-{sha256[:8]}.th"
-    return WeightsEntry(
+    about = {
+        "data": {"name": "cifar10"},
+        "recipe": "akamaster: 200 epochs of SGD on all 50,000 training images, rate 0.1 divided by 10 after 100 and "
+        "150, weight decay 1e-4; the epoch that did best on the test set",
+        "licence": "BSD-2-Clause",
+        "source": repository,
+        "published_top1": round(1 - error / 100, 4),
+        "published_on": "CIFAR-10, its 10,000 test images",
+    }
+    if measured is not None:
+        about["measured_top1"] = {"cifar10-jpeg, its 10,000 test images": measured}
+    return PresetInfo(
         name=f"akamaster_resnet{depth}",
         model=f"resnet{depth}",
-        form={"depth": depth, "order": "classic", "shortcut": "pad", "normalization": "batch"},
+        construction=Construction.of("resnet", depth),
         class_names=CIFAR10_CLASSES,
         file=file,
         url=f"{repository}/raw/master/pretrained_models/{file}",
         sha256=sha256,
         size_bytes=size_bytes,
         layout="akamaster",
-        data="CIFAR-10, all 50,000 training images",
-        recipe="akamaster: 200 epochs of SGD, rate 0.1 divided by 10 after 100 and 150, weight decay 1e-4; "
-        "the epoch that did best on the test set",
-        licence="BSD-2-Clause",
-        source=repository,
-        published_top1=round(1 - error / 100, 4),
-        published_on="CIFAR-10, its 10,000 test images",
-        measured_top1={} if measured is None else {"cifar10-jpeg, its 10,000 test images": measured},
+        about=about,
     )
 
 
-_ENTRIES = (
+def _chenyaofo(data: str, depth: int, sha256: str, top1: float) -> PresetInfo:
+    repository = "https://github.com/chenyaofo/pytorch-cifar-models"
+    file = f"{data}_resnet{depth}-{sha256}.pt"
+    names = CIFAR100_CLASSES if data == "cifar100" else CIFAR10_CLASSES
+    return PresetInfo(
+        name=f"chenyaofo_{data}_resnet{depth}",
+        model=f"resnet{depth}",
+        construction=Construction.of("resnet", depth, shortcut="projection", classes=len(names)),
+        class_names=names,
+        file=file,
+        url=f"{repository}/releases/download/resnet/{file}",
+        sha256=sha256,
+        size_bytes=None,
+        layout="chenyaofo",
+        about={
+            "data": {"name": data},
+            "recipe": "chenyaofo: 200 epochs of SGD, cosine schedule, weight decay 5e-4",
+            "licence": "BSD-3-Clause",
+            "source": repository,
+            "published_top1": round(top1 / 100, 4),
+            "published_on": f"{data.upper().replace('CIFAR', 'CIFAR-')}, its 10,000 test images",
+        },
+    )
+
+
+_PUBLISHED = (
     _akamaster(20, "12fca82f0bebc4135bf1f32f6e3710e61d5108578464b84fd6d7f5c1b04036c8", 8.27, 1_099_231, 0.8103),
     _akamaster(32, "d509ac18", 7.37),
     _akamaster(44, "014dd654", 6.90),
     _akamaster(56, "4bfd97631478d6b638d2764fd2baff3edb1d7d82252d54439343b6596b9b5367", 6.61, 3_471_733, 0.8320),
     _akamaster(110, "1d1ed7c2", 6.32),
+    _chenyaofo("cifar10", 20, "4118986f", 92.60),
+    _chenyaofo("cifar10", 32, "ef93fc4d", 93.53),
+    _chenyaofo("cifar10", 44, "2a3cabcb", 94.01),
+    _chenyaofo("cifar10", 56, "187c023a", 94.37),
+    _chenyaofo("cifar100", 20, "23dac2f1", 68.83),
+    _chenyaofo("cifar100", 32, "84213ce6", 70.16),
+    _chenyaofo("cifar100", 44, "ffe32858", 71.63),
+    _chenyaofo("cifar100", 56, "f2eff4c8", 72.63),
 )
-_REGISTRY = {entry.name: entry for entry in _ENTRIES}
+_REGISTRY = {entry.name: entry for entry in _PUBLISHED}
 
 
-def list_weights() -> list[str]:
-    """Lists the names of weights that `weights=` takes."""
-    return list(_REGISTRY)
-
-
-def weights_info(name: str) -> WeightsEntry:
-    """Returns what is known of registered weights.
-
-    Raises:
-        ValueError: If there are none of that name; the message suggests the nearest.
+def list_presets() -> list[str]:
+    """Lists the names that `kzoo.load_preset` and `weights=` take: presets in the package, then published ones.
 
     Example:
-        >>> kzoo.weights_info("akamaster_resnet20").published_top1
-        0.9173
+        >>> kzoo.list_presets()[-1]
+        'chenyaofo_cifar100_resnet56'
     """
-    if not isinstance(name, str) or name not in _REGISTRY:
-        raise ValueError(
-            f"`weights` must be one of {', '.join(_REGISTRY)}, or the path of a .weights.h5 file. "
-            f"Received: weights={name!r}.{hint(name, _REGISTRY)}"
-        )
-    return _REGISTRY[name]
+    folders = sorted(path.parent for path in PRETRAINED.glob(f"*/*/{CONFIG}"))
+    return [*(f"{folder.parent.name}/{folder.name}" for folder in folders), *_REGISTRY]
 
 
-def registered(weights: str | os.PathLike[str]) -> WeightsEntry | None:
-    """Returns the entry if `weights` is a name, as a string or as a path, or `None` if it is the path of a file.
+def preset_info(name: str) -> PresetInfo:
+    """Returns what is known of a preset, without fetching it.
+
+    Args:
+        name: String, one of `kzoo.list_presets()`.
 
     Raises:
-        ValueError: If it is a name that is not registered.
+        ValueError: If there is none of that name; the message suggests the nearest.
+
+    Example:
+        >>> kzoo.preset_info("akamaster_resnet20").top1
+        0.9173
     """
-    path = arguments.path(weights, "weights")
-    name = os.fspath(weights)
-    is_file = path.name != name or name.endswith(".h5") or path.exists()
-    return None if is_file and name not in _REGISTRY else weights_info(name)
+    found = known_preset(name) if isinstance(name, str) else None
+    if found is None:
+        names = list_presets()
+        raise ValueError(
+            f"`name` must be that of a preset, one of {', '.join(names)}. Received: name={name!r}.{hint(name, names)}"
+        )
+    return found
+
+
+def known_preset(name: str) -> PresetInfo | None:
+    """Returns what is known of a preset of that name, or `None` if there is none."""
+    if name in _REGISTRY:
+        return _REGISTRY[name]
+    if not _IN_THE_PACKAGE.fullmatch(name) or not (PRETRAINED / name / CONFIG).is_file():
+        return None
+    config = PresetConfig.read(PRETRAINED / name)
+    return PresetInfo(
+        name,
+        config.construction.model,
+        config.construction,
+        config.class_names,
+        None,
+        None,
+        config.sha256,
+        config.size_bytes,
+        None,
+        config.about,
+    )
+
+
+def models_with_presets() -> set[str]:
+    """Returns the names of models of which there is a preset."""
+    return {preset_info(name).model for name in list_presets()}

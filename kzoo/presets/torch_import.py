@@ -29,8 +29,9 @@ def load_torch_checkpoint(model: keras.Model, path: str | os.PathLike[str], *, l
         model: A `kzoo.resnet` of order `"classic"`, with the layout's shortcut and the checkpoint's number of classes.
         path: Path of the checkpoint, a state dict, alone or as the entry `state_dict`. It is read with
             `weights_only=True`.
-        layout: `"akamaster"` (github.com/akamaster/pytorch_resnet_cifar10; `shortcut="pad"`) or `"chenyaofo"`
-            (github.com/chenyaofo/pytorch-cifar-models; `shortcut="projection"`, 10 or 100 classes).
+        layout: `"akamaster"` (github.com/akamaster/pytorch_resnet_cifar10; `shortcut="pad"`), `"chenyaofo"`
+            (github.com/chenyaofo/pytorch-cifar-models; `shortcut="projection"`, 10 or 100 classes) or `"pytorchcv"`
+            (github.com/osmr/imgclsmob; `shortcut="projection"`).
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -8,7 +8,6 @@ import keras
 
 from kzoo.data import Dataset
 from kzoo.training.recipes import Recipe
-from kzoo.training.schedule import is_constant
 
 _MONITORS = ("loss", "accuracy", "val_loss", "val_accuracy")
 _SET_THE_RATE = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateScheduler)
@@ -68,8 +67,16 @@ def checked_callbacks(
     callbacks: keras.callbacks.Callback | Iterable[keras.callbacks.Callback] | None,
     recipe: Recipe,
     resume: bool = False,
+    *,
+    may_set_rate: bool,
 ) -> list[keras.callbacks.Callback]:
     """Returns callbacks as a list.
+
+    Args:
+        callbacks: What the caller gave.
+        recipe: The `Recipe`.
+        resume: Whether the training goes on from a checkpoint.
+        may_set_rate: Whether all steps have one rate, unless a callback sets another.
 
     Raises:
         ValueError: If one is no callback, sets the learning rate that the recipe sets each step, or would go on from a
@@ -91,7 +98,7 @@ def checked_callbacks(
                 "With `ema` in the recipe a training must go on from kzoo's checkpoints, by `resume`. Received: "
                 f"{type(callback).__name__}, which keeps the averages and not the weights."
             )
-        if isinstance(callback, _SET_THE_RATE) and not is_constant(recipe):
+        if isinstance(callback, _SET_THE_RATE) and not may_set_rate:
             raise ValueError(
                 f"{type(callback).__name__} cannot set the learning rate, which the recipe sets each step: change its "
                 "`schedule`, `warmup`, `milestones` and `gamma`, or leave the rate to the callback by "

@@ -49,6 +49,21 @@ RECIPES = {
         label_smoothing=0.0,
         patience=None,
     ),
+    # chenyaofo/image-classification-codebase, conf/cifar10.conf, by which pytorch-cifar-models were trained: 200
+    # epochs, rate 0.1 along a cosine, decay 5e-4 on everything, black padding. (It trains on all 50,000 images and
+    # keeps the best epoch on the test set; its networks have projection shortcuts.)
+    "chenyaofo": Recipe(
+        epochs=200,
+        batch_size=256,
+        drop_remainder=False,
+        learning_rate=0.1,
+        decay_on="all",
+        schedule="cosine",
+        warmup=0.0,
+        pad_mode="constant",
+        label_smoothing=0.0,
+        patience=None,
+    ),
 }
 
 
@@ -61,8 +76,8 @@ def recipe(name: str | os.PathLike[str]) -> Recipe:
     """Returns a recipe by its name, or reads it from a file or a run.
 
     Args:
-        name: `"default"`, `"akamaster"` or `"he2015"`; or the path of a TOML file, which ends in `.toml`, as
-            `kzoo recipe show` prints and docs/recipes.md describes; or that of a run directory.
+        name: `"default"`, `"akamaster"`, `"he2015"` or `"chenyaofo"`; or the path of a TOML file, which ends in
+            `.toml`, as `kzoo recipe show` prints and docs/recipes.md describes; or that of a run directory.
 
     Raises:
         FileNotFoundError: If there is no such file.

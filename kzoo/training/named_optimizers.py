@@ -26,7 +26,7 @@ _OF_RECIPE = {
 _NOT_TAKEN = ("name", "kwargs", "use_ema", "ema_momentum", "ema_overwrite_frequency", "loss_scale_factor")
 
 
-def optimizer_for(recipe: Recipe, steps_per_epoch: int, variables: Sequence[Any] = ()) -> Any:
+def optimizer_for(recipe: Recipe, steps_per_epoch: int, variables: Sequence[Any] = (), schedule: Any = None) -> Any:
     """Returns the optimizer of a recipe whose epochs have that many batches.
 
     Where all steps have one rate it is a float, which callbacks may change, else a schedule.
@@ -35,11 +35,13 @@ def optimizer_for(recipe: Recipe, steps_per_epoch: int, variables: Sequence[Any]
         recipe: The `Recipe`.
         steps_per_epoch: Integer, batches an epoch.
         variables: The trainable variables of the model. Keras's optimizers need them to know what decays.
+        schedule: A schedule in place of the recipe's, or `None`. Defaults to `None`.
 
     Raises:
         ValueError: If `optimizer_arguments` are not the optimizer's.
     """
-    rate = recipe.learning_rate if is_constant(recipe) else schedule_for(recipe, steps_per_epoch)
+    constant = schedule is None and is_constant(recipe)
+    rate = recipe.learning_rate if constant else schedule or schedule_for(recipe, steps_per_epoch)
     options: dict[str, Any] = {
         "clipnorm": recipe.clip_norm,
         "global_clipnorm": recipe.global_clip_norm,

@@ -26,6 +26,9 @@ class SGD(AcceleratedOptimizer):
     `keras.optimizers.SGD` keeps the rate inside the velocity, and decays weights outside of it: another recipe whenever
     the rate changes.
 
+    Without momentum the optimizer keeps no velocities, and takes gradients of a few rows of a weight, such as those of
+    `keras.layers.Embedding` on TensorFlow. What `exclude_from_weight_decay` names before the first step does not decay.
+
     Args:
         learning_rate: Float or `keras.optimizers.schedules.LearningRateSchedule`. Defaults to `0.1`.
         momentum: Float in [0, 1). Defaults to `0.0`.
@@ -33,6 +36,7 @@ class SGD(AcceleratedOptimizer):
         weight_decay: Float, at least 0. Defaults to `0.0`.
         decay_on: `"kernels"` (weights of two axes or more) or `"all"`. Defaults to `"all"`, as PyTorch.
         bias_rate: Float above 0, factor on the rate of biases and of batch normalization's shift. Defaults to `1.0`.
+        name: String, or `None` for a name that Keras makes. Defaults to `None`.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -50,7 +54,7 @@ class SGD(AcceleratedOptimizer):
         weight_decay: float | None = 0.0,
         decay_on: DecayOn = "all",
         bias_rate: float = 1.0,
-        name: str = "sgd",
+        name: str | None = None,
         **kwargs: Any,
     ) -> None:
         momentum, decay = number(momentum, "momentum"), number(weight_decay or 0.0, "weight_decay")
@@ -79,22 +83,42 @@ class SGD(AcceleratedOptimizer):
         if self.built:
             return
         super().build(variables)
-        self.velocities = self.add_optimizer_variables(variables, "velocity")
+        self.velocities = self.add_optimizer_variables(variables, "velocity") if self.momentum else []
         self.factors = [self.bias_rate if _is_bias(variable) else 1.0 for variable in variables]
+        self._decays = tuple(self.decays(variable) for variable in variables)
+
+    def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
+        """Excludes weights from weight decay, before the optimizer is built.
+
+        Args:
+            var_list: List of Keras variables. Defaults to `None`, none of them.
+            var_names: List of strings; what has one of them in its name is excluded. Defaults to `None`, none.
+
+        Raises:
+            ValueError: If the optimizer is built, or `var_names` is one string.
+        """
+        if self.built:
+            raise ValueError(
+                "`exclude_from_weight_decay` must come before the optimizer is built, which the first step does. "
+                f"Received: var_list={var_list!r}, var_names={var_names!r}."
+            )
+        if isinstance(var_names, str):
+            raise ValueError(f"`var_names` must be a list of strings. Received: var_names={var_names!r}.")
+        super().exclude_from_weight_decay(var_list, var_names)
 
     def decays(self, variable: Any) -> bool:
-        """Tells whether weight decay acts on a variable."""
-        return self.coupled_decay > 0 and (self.decay_on == "all" or len(variable.shape) > 1)
+        """Tells whether weight decay acts on a Keras variable; asked once for each, as the optimizer is built."""
+        return (self.decay_on == "all" or len(variable.shape) > 1) and not self.is_excluded(variable)
 
     def step_for_all(self, gradients: Sequence[Any], weights: Sequence[Any], rate: Any) -> bool:
         return ops.sgd_step(
             weights,
-            [self.of_weight(self.velocities, weight) for weight in weights],
+            [self.of_weight(self.velocities, weight) for weight in weights] if self.momentum else None,
             gradients,
             rate,
             momentum=self.momentum,
             nesterov=self.nesterov,
-            decay=[self.coupled_decay if self.decays(weight) else 0.0 for weight in weights],
+            decay=[self.coupled_decay if self.of_weight(self._decays, weight) else 0.0 for weight in weights],
             factors=[self.of_weight(self.factors, weight) for weight in weights],
         )
 
@@ -103,13 +127,17 @@ class SGD(AcceleratedOptimizer):
         if (factor := self.of_weight(self.factors, variable)) != 1:
             rate = rate * factor
         gradient = keras.ops.cast(gradient, variable.dtype)
+        if self.coupled_decay and self.of_weight(self._decays, variable):
+            gradient = keras.ops.add(gradient, self.coupled_decay * variable)
+        step = self._moved(gradient, variable) if self.momentum else gradient
+        self.assign_sub(variable, keras.ops.multiply(step, rate))  # operators do not take gradients of a few rows
+
+    def _moved(self, gradient: Any, variable: Any) -> Any:
+        """Returns what the gradient and the velocity of a variable come to, and keeps the new velocity."""
         velocity = self.of_weight(self.velocities, variable)
-        if self.decays(variable):
-            gradient = gradient + self.coupled_decay * variable
-        new_velocity = self.momentum * velocity + gradient
+        new_velocity = keras.ops.add(self.momentum * velocity, gradient)
         self.assign(velocity, new_velocity)
-        step = gradient + self.momentum * new_velocity if self.nesterov else new_velocity
-        self.assign_sub(variable, rate * step)
+        return keras.ops.add(self.momentum * new_velocity, gradient) if self.nesterov else new_velocity
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -120,6 +120,13 @@ LIMITS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("bias_rate", "above 0", lambda recipe: recipe.bias_rate > 0),
     ("bias_rate", "1 with another optimizer than 'sgd'", lambda recipe: recipe.bias_rate == 1 or _is_sgd(recipe)),
     ("class_weights", "0 or larger", lambda recipe: min(_weights(recipe), default=0) >= 0),
+    ("erase", "between 0 and 1", lambda recipe: 0 <= recipe.erase <= 1),
+    ("erase_area", "two shares above 0, up to 1, in ascending order", lambda recipe: _are_shares(recipe.erase_area)),
+    ("erase_aspect", "above 0, up to 1", lambda recipe: 0 < recipe.erase_aspect <= 1),
+    ("mixup", "between 0 and 100", lambda recipe: 0 <= recipe.mixup <= 100),
+    ("cutmix", "between 0 and 100", lambda recipe: 0 <= recipe.cutmix <= 100),
+    ("mix_share", "between 0 and 1", lambda recipe: 0 <= recipe.mix_share <= 1),
+    ("image_scales", "numbers above 0, up to 1", lambda recipe: all(0 < one <= 1 for one in recipe.image_scales)),
     ("ema", "at least 0 and below 1", lambda recipe: 0 <= recipe.ema < 1),
     ("distillation_weight", "between 0 and 1", lambda recipe: 0 <= recipe.distillation_weight <= 1),
     ("temperature", "above 0", lambda recipe: recipe.temperature > 0),
@@ -142,3 +149,7 @@ def _clippings(recipe: Any) -> int:
 
 def _weights(recipe: Any) -> list[float]:
     return list(recipe.class_weights.values()) if isinstance(recipe.class_weights, dict) else []
+
+
+def _are_shares(values: tuple[float, ...]) -> bool:
+    return len(values) == 2 and 0 < values[0] <= values[1] <= 1

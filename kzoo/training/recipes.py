@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, Literal
 
-from kzoo.choices import Optimizer, PadMode, Precision, hint
+from kzoo.choices import EraseFill, FlipMode, Optimizer, PadMode, Precision, hint
 from kzoo.training.recipe_checks import LIMITS, ClassWeights, checked
 
 Schedule = Literal["linear", "cosine", "step", "constant"]
@@ -52,6 +52,17 @@ class Recipe:
         bias_rate: Of `"sgd"`, factor on the rate of biases and of batch normalization's shift (beta).
         class_weights: What an image counts in the loss: a table of weights by class name (1 for one that is left out),
             or `"balanced"`, so that each class counts alike.
+        flip_mode: Which images are mirrored: `"random"` draws them anew in each epoch, `"alternate"` draws them for the
+            first epoch and then mirrors each image in every other one.
+        erase: In [0, 1]: probability that a rectangle of an image is erased.
+        erase_area: Least and largest share of the image that is erased.
+        erase_aspect: Least ratio of the rectangle's shorter side to its longer.
+        erase_fill: What is seen in its place: `"noise"` or `"grey"`.
+        mixup: Alpha of mixup, or 0 for none; how much stays of an image is drawn from Beta(alpha, alpha).
+        cutmix: Alpha of cutmix, or 0 for none. If mixup is on, too, each batch takes one of them, with equal chances.
+        mix_share: In [0, 1]: share of batches that are mixed.
+        image_scales: Shares of height and width that images are shrunk to, in (0, 1]: each for an equal part of the
+            epochs, in turn. `()` leaves them as they are. Validation and test have the whole size.
         ema: What moving averages of weights and batch statistics keep at each step, such as 0.999 (less in the first
             steps); 0 for no averages. They, and not the weights, are validated, stopped on and saved.
         zero_init_residual: Whether each block of a new model starts as its shortcut alone, as of `kzoo.resnet`.
@@ -92,6 +103,15 @@ class Recipe:
     accumulate_steps: int = 1
     bias_rate: float = 1.0
     class_weights: ClassWeights = dataclasses.field(default=None, hash=False)
+    flip_mode: FlipMode = "random"
+    erase: float = 0.0
+    erase_area: tuple[float, ...] = (0.02, 0.4)
+    erase_aspect: float = 0.3
+    erase_fill: EraseFill = "noise"
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mix_share: float = 1.0
+    image_scales: tuple[float, ...] = ()
     ema: float = 0.0
     zero_init_residual: bool = False
     distillation_weight: float = 0.0

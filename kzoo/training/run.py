@@ -166,17 +166,7 @@ class Run:
 
     def check_classes(self, dataset: Dataset) -> None:
         """Raises `ValueError` unless a dataset has the classes that the run was trained on, in their order."""
-        expected, received = self.class_names, dataset.class_names
-        if expected == received:
-            return
-        missing, new = (
-            ", ".join(map(repr, sorted(set(a) - set(b)))) or "none"
-            for a, b in ((expected, received), (received, expected))
-        )
-        raise ValueError(
-            f"The data must have the {len(expected)} classes of {self.directory}, in their order. "
-            f"Received: {len(received)} classes of {dataset.name!r}; missing: {missing}; new: {new}."
-        )
+        dataset.check_class_names(self.class_names, self.directory)
 
     def load_model(self, custom_objects: Mapping[str, Any] | None = None) -> keras.Model:
         """Builds the model anew and loads the run's weights, on any backend.
@@ -199,6 +189,8 @@ class Run:
             model = self._built(custom_objects)
             with deep_recursion():
                 load_weights(model, self.weights_path)
+        if hasattr(model, "class_names") and len(self.class_names) == model.output_shape[-1]:
+            model.class_names = self.class_names
         return model
 
     def _built(self, custom_objects: Mapping[str, Any] | None) -> keras.Model:
@@ -208,6 +200,31 @@ class Run:
             return rebuilt(architecture, weights_bytes=weights_bytes, custom_objects=custom_objects)
         except ValueError as error:
             raise ValueError(f"{self.directory / 'config.json'} does not hold a model: {error}") from error
+
+    def save_preset(self, directory: str | os.PathLike[str], dataset: Dataset | None = None, **about: Any) -> Path:
+        """Saves the run's model as a preset, with a card of all that is known of its training.
+
+        The validation and test images are evaluated once more: the card has the accuracy, also class by class, and the
+        calibration error before and after a temperature that is fitted on the validation images.
+
+        Args:
+            directory: Path of the folder, new, empty or of a preset, which is replaced.
+            dataset: The `Dataset` of the training. Defaults to `None`, to load it as `load_dataset` does; of a dataset
+                that was made in a program, the card has what the training has measured.
+            **about: `measure`, `False` to measure nothing anew; `description` and `licence` (an SPDX identifier),
+                strings for the card.
+
+        Returns:
+            The path of the folder.
+
+        Raises:
+            FileNotFoundError: If the training has not ended, or its data are not there.
+            FileExistsError: If the folder has other content.
+            ValueError: If the model is not one that a constructor of kzoo built, or the data are others.
+        """
+        from kzoo.training.publishing import save_run
+
+        return save_run(self, directory, dataset, **about)
 
     def load_dataset(
         self,

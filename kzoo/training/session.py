@@ -1,6 +1,7 @@
 """A training that can be left between any two steps, and gone on with."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from kzoo.training.callback_state import give_states, states_of
 from kzoo.training.callbacks import CallbackList
 from kzoo.training.divergence import LossGuard, check_finite, check_loss
 from kzoo.training.keeper import Interval, Keeper
+from kzoo.training.sizes import any_size, ends_of_sizes
 from kzoo.training.state import TrainState, arrays_of, set_arrays, set_metrics
 
 Logs = Mapping[str, Any]
@@ -95,7 +97,7 @@ class Session(CallbackList):
         Raises:
             ValueError: If the state is not one of this training.
         """
-        with self.keeper.listening():
+        with self.keeper.listening(), any_size(self.model) if self.train_batches.scales else nullcontext():
             self._go_on(state)
 
     def _go_on(self, state: TrainState | None) -> None:
@@ -118,8 +120,10 @@ class Session(CallbackList):
                 stopped = self.model.stop_training
         else:
             self.keeper.save(wait=False)
-        if not stopped:
-            self._fit(self.epochs)
+        for end in ends_of_sizes(self.train_batches, self.epochs):  # each size has a pipeline of its own
+            if not stopped:
+                self._fit(end)
+                stopped = self.model.stop_training
         self._begin()
         self.finished = True
         if state is None or not state.numbers["finished"] or self.epoch > state.numbers["epoch"]:

@@ -140,6 +140,24 @@ def test_pytorch_differentiates(total, mode):
     assert_same(derive)
 
 
+@pytest.mark.skipif(BACKEND != "torch", reason="PyTorch's tape")
+def test_pytorch_penalizes_gradients_in_training():
+    import torch
+
+    model = small_model()
+    state = model.get_weights()
+
+    def derive():
+        model.set_weights(state)
+        images = ops.convert_to_tensor(IMAGES).requires_grad_()
+        (slope,) = torch.autograd.grad(model(images, training=True).sin().sum(), images, create_graph=True)
+        penalty = (slope.flatten(1).norm(dim=1) - 1).square().mean()
+        weights = [v.value for v in model.trainable_variables if "logits/bias" not in v.path]
+        return torch.autograd.grad(penalty, weights, allow_unused=True, materialize_grads=True)[::4]
+
+    assert_same(derive)
+
+
 @pytest.mark.skipif(BACKEND != "torch", reason="PyTorch's transformations")
 def test_pytorch_maps_gradients(total):
     import torch

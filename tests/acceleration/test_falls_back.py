@@ -133,6 +133,65 @@ def test_jax_exports_models_for_any_number_of_images(form):
 
 
 @only_on_jax
+def test_jax_exports_networks_for_images_of_any_number_and_size():
+    import jax
+    from jax import export
+
+    images = keras.Input((None, None, 3))
+    x = kzoo.Add()([kzoo.Conv2D(6, stride=2)(images), kzoo.ZeroPadShortcut(6)(images)])
+    model = kzoo.Model(images, keras.layers.GlobalAveragePooling2D()(x))
+    sizes = export.symbolic_shape("batch, height, width, 3")
+    exported = export.export(jax.jit(lambda images: model(images)))(jax.ShapeDtypeStruct(sizes, "float32"))
+    for images in (IMAGES, RANDOM.uniform(0, 255, (2, 9, 12, 3)).astype("float32")):
+        assert_close(exported.call(images), array(model(images)))
+
+
+@pytest.mark.parametrize("form", ["as built", "folded"])
+@only_on_jax
+def test_jax_runs_models_without_its_compiler(form, monkeypatch):
+    import jax
+
+    from kzoo.acceleration import jax_onednn
+
+    monkeypatch.setattr(jax_onednn, "FEW", 0)  # so that small images go to oneDNN as well
+    model = forms()[form]
+    expected = array(model(IMAGES))
+    with jax.disable_jit():
+        assert_close(array(model(IMAGES)), expected)
+
+
+@only_on_jax
+def test_jax_trains_without_its_compiler(monkeypatch):
+    import jax
+
+    from kzoo.acceleration import jax_onednn
+
+    monkeypatch.setattr(jax_onednn, "FEW", 0)
+    images, kernel = IMAGES / 255, RANDOM.standard_normal((3, 3, 3, 4)).astype("float32")
+
+    def loss(images, kernel):
+        return ops.sum(ops.square(kzoo.ops.conv2d(images, kernel)))
+
+    expected = jax.grad(loss, (0, 1))(images, kernel)
+    with jax.disable_jit():
+        for a, b in zip(jax.grad(loss, (0, 1))(images, kernel), expected, strict=True):
+            assert_close(np.asarray(a), np.asarray(b), 1e-4)
+
+
+@pytest.mark.parametrize("form", ["as built", "folded"])
+@only_on_jax
+def test_jax_differentiates_models_forward(form):
+    import jax
+
+    model, step = forms()[form], 1e-2
+    way = RANDOM.standard_normal(IMAGES.shape).astype("float32")
+    y, tangent = jax.jvp(model, (IMAGES,), (way,))
+    assert_close(np.asarray(y), array(model(IMAGES)))
+    across = array(model(IMAGES + step * way)) - array(model(IMAGES - step * way))
+    np.testing.assert_allclose(tangent, across / (2 * step), rtol=0.05, atol=0.05 * np.abs(tangent).max())
+
+
+@only_on_jax
 def test_jax_exports_training_for_any_number_of_images():
     import jax
     from jax import export

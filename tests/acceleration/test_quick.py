@@ -31,6 +31,29 @@ def test_layers_of_kzoo_skip_keras_where_the_backend_runs_layer_by_layer(monkeyp
     assert calls == ([] if keras.backend.backend() == "torch" else layers)
 
 
+@pytest.mark.skipif(os.environ.get("KZOO_ACCELERATION") == "off", reason="Keras calls them then")
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="compiled elsewhere")
+@pytest.mark.parametrize("kind", ["float32", "mixed_bfloat16"])
+def test_the_layers_of_a_network_skip_keras(kind, monkeypatch):
+    keras.config.set_dtype_policy(kind)
+    model = kzoo.resnet(8, input_shape=(8, 8, 3), dropout=0.1)
+    calls, original = [], keras.layers.Layer.__call__
+    monkeypatch.setattr(
+        keras.layers.Layer, "__call__", lambda self, *a, **k: calls.append(type(self)) or original(self, *a, **k)
+    )
+    model(ops.ones((2, 8, 8, 3)), training=True)
+    skipping = {kzoo.Conv2D, kzoo.BatchNorm, kzoo.ReLU, kzoo.Dropout, kzoo.Add, kzoo.ZeroPadShortcut}
+    assert calls
+    assert not skipping & set(calls)
+
+
+@pytest.mark.parametrize("kind", ["float32", "mixed_bfloat16"])
+def test_a_weight_is_cast_as_keras_would(kind):
+    layer = built(kzoo.Conv2D(3, use_bias=True, dtype=kind))
+    assert keras.backend.standardize_dtype(layer.cast(layer.kernel).dtype) == layer.compute_dtype
+    assert layer.cast(None) is None
+
+
 def test_arrays_and_other_dtypes_are_converted():
     layer = built(kzoo.ReLU())
     for images in (IMAGES, IMAGES.astype("float64"), ops.convert_to_tensor(IMAGES.astype("float64"))):

@@ -54,6 +54,7 @@ def test_batches_of_arrays_in_order_are_those_of_keras(data, options):
     assert isinstance(own, ArrayBatches)
     theirs = list(keras_loader_of(adapter))
     assert len(list(own)) == len(theirs) == 3
+    assert len(own) == len(keras_loader_of(adapter))
     for a, b in zip(own, theirs, strict=True):
         keras.tree.assert_same_structure(a, b)
         for x, y in zip(keras.tree.flatten(a), keras.tree.flatten(b), strict=True):

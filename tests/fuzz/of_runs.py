@@ -248,6 +248,26 @@ def status(content, folder):
     assert isinstance(holder(folder), str)
 
 
+SWEEP = {
+    "model": "m",
+    "arguments": {},
+    "data": {"name": "d", "fingerprint": {}},
+    "backend": "jax",
+    "recipe": {},
+    "members": [{"settings": {"epochs": 1}, "seed": 0, "failure": None}, {"settings": {}, "seed": 1, "failure": "no"}],
+}
+
+
+@target("sweep.json", lambda: [coded(SWEEP)])
+def sweep(content, folder):
+    (folder / "sweep.json").write_bytes(content)
+    found = kzoo.Sweep(folder)
+    assert len(found.results()) == len(found.members)
+    assert sum(row["n"] + row["failed"] + row["missing"] for row in found.summary()) == len(found.members)
+    assert all(member.directory.parent == folder for member in found.members)
+    found.write_tables()
+
+
 FILES = {"state.json": coded(NUMBERS), "arrays.npz": archive(a=np.zeros(3), b=np.arange(6).reshape(2, 3))}
 
 

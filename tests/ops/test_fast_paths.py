@@ -145,6 +145,32 @@ def test_batch_norm_is_its_definition(shape, dtype, output_error, gradient_error
     assert_close(fast.gradients, slow.gradients, gradient_error)
 
 
+@pytest.mark.parametrize("shape", NORMS, ids=str)
+@pytest.mark.parametrize("name", ["batch_norm", "scale_shift"])
+def test_norm_of_bfloat16_computes_in_float32(name, shape):
+    """Results and gradients are those of float32, but for the rounding of what goes in and comes out."""
+    wide = ops.cast(ops.convert_to_tensor(draw(*shape) + 1, "bfloat16"), "float32")
+    options = {"epsilon": 1e-5} if name == "batch_norm" else {}
+
+    def narrowed(operation):
+        def run(x, scale, shift):
+            y = operation(ops.cast(x, "bfloat16"), scale, shift, **options)
+            y, *statistics = y if isinstance(y, tuple) else (y,)
+            return ops.cast(ops.cast(y, "bfloat16"), "float32"), *statistics
+
+        return run
+
+    def plain(x, scale, shift):
+        y = getattr(generic, name)(x, scale, shift, **options)
+        return y if isinstance(y, tuple) else (y,)
+
+    arguments = ops.convert_to_numpy(wide), draw(shape[-1], seed=1), draw(shape[-1], seed=2)
+    narrow, expected = both(narrowed(getattr(kzoo.ops, name)), arguments, "float32"), both(plain, arguments, "float32")
+    assert_close(narrow.outputs[:1], expected.outputs[:1], 2**-8)
+    assert_close(narrow.outputs[1:], expected.outputs[1:], 1e-5)
+    assert_close(narrow.gradients, expected.gradients, 2**-6)
+
+
 @pytest.mark.usefixtures("repeatable")
 @pytest.mark.parametrize("name", ["conv2d", "batch_norm"])
 def test_operation_repeats_itself_to_the_bit(name):

@@ -18,7 +18,9 @@ from kzoo import download
 from kzoo.cli.app import app
 from kzoo.data.published import CIFAR10_CLASSES
 from kzoo.download import DownloadError
-from kzoo.presets import cache, registered, registry
+from kzoo.presets import HubName, PresetInfo, find_weights, registry
+from kzoo.presets.cache import presets_folder
+from kzoo.presets.construction import Construction
 
 CHECKPOINT = "resnet20-12fca82f.th"
 NATIVE = "tiny"  # registered by the fixture of that name
@@ -28,7 +30,7 @@ NATIVE = "tiny"  # registered by the fixture of that name
 def home(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("KZOO_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(download, "_BACKOFF_SECONDS", 0.01)
-    return tmp_path / "home" / "weights"
+    return tmp_path / "home" / "presets"
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -92,10 +94,10 @@ def tiny(server, tmp_path, monkeypatch):
     kzoo.save_weights(kzoo.resnet(8, classes=3, seed=1), path)
     server.content = path.read_bytes()
     published = dataclasses.replace(
-        kzoo.weights_info("akamaster_resnet20"),
+        kzoo.preset_info("akamaster_resnet20"),
         name=NATIVE,
         model="resnet8",
-        form={"depth": 8, "order": "classic", "shortcut": "pad", "normalization": "batch"},
+        construction=Construction.of("resnet", 8, classes=3),
         class_names=("cat", "dog", "eel"),
         file="tiny.weights.h5",
         url=server.url,
@@ -110,7 +112,7 @@ def tiny(server, tmp_path, monkeypatch):
 def akamaster(server, shared, monkeypatch):
     """The registered ResNet-20, published by the local server."""
     server.content = (shared / "weights" / "akamaster" / CHECKPOINT).read_bytes()
-    return register(monkeypatch, dataclasses.replace(kzoo.weights_info("akamaster_resnet20"), url=server.url))
+    return register(monkeypatch, dataclasses.replace(kzoo.preset_info("akamaster_resnet20"), url=server.url))
 
 
 def build(**arguments):
@@ -127,19 +129,35 @@ def same(a, b):
      (110, "1d1ed7c2", 0.9368)],
 )  # fmt: skip
 def test_akamaster_entries_are_those_published(depth, sha256, top1):
-    entry = kzoo.weights_info(f"akamaster_resnet{depth}")
+    entry = kzoo.preset_info(f"akamaster_resnet{depth}")
     assert entry.model in kzoo.list_models()
     assert entry.sha256.startswith(sha256)
-    assert entry.published_top1 == top1
+    assert entry.top1 == top1
     assert entry.url == (
         f"https://github.com/akamaster/pytorch_resnet_cifar10/raw/master/pretrained_models/resnet{depth}-{sha256}.th"
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "depth", "sha256", "top1"),
+    [("cifar10", 20, "4118986f", 0.926), ("cifar10", 32, "ef93fc4d", 0.9353), ("cifar10", 44, "2a3cabcb", 0.9401),
+     ("cifar10", 56, "187c023a", 0.9437), ("cifar100", 20, "23dac2f1", 0.6883), ("cifar100", 32, "84213ce6", 0.7016),
+     ("cifar100", 44, "ffe32858", 0.7163), ("cifar100", 56, "f2eff4c8", 0.7263)],
+)  # fmt: skip
+def test_chenyaofo_entries_are_those_published(data, depth, sha256, top1):
+    entry = kzoo.preset_info(f"chenyaofo_{data}_resnet{depth}")
+    assert entry.top1 == top1
+    assert entry.classes == len(set(entry.class_names)) == {"cifar10": 10, "cifar100": 100}[data]
+    assert entry.construction.form["shortcut"] == "projection"
+    assert entry.url == (
+        f"https://github.com/chenyaofo/pytorch-cifar-models/releases/download/resnet/{data}_resnet{depth}-{sha256}.pt"
     )
 
 
 @pytest.mark.shared
 @pytest.mark.parametrize("depth", [20, 56])
 def test_whole_sha256_and_size_are_those_of_the_files(shared, depth):
-    entry = kzoo.weights_info(f"akamaster_resnet{depth}")
+    entry = kzoo.preset_info(f"akamaster_resnet{depth}")
     path = shared / "weights" / "akamaster" / entry.file
     assert entry.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert entry.size_bytes == path.stat().st_size
@@ -174,47 +192,75 @@ def test_weights_by_name_are_fetched_once(tiny, server, way):
 def test_server_that_misbehaves_is_named_with_what_to_do(tiny, server, home, monkeypatch, way, message):
     monkeypatch.setattr(download, "_ATTEMPTS", 2)
     server.way = way
-    with pytest.raises(DownloadError, match=rf"(?s){message}.*put it in place with `kzoo weights add FILE`"):
+    with pytest.raises(DownloadError, match=rf"(?s){message}.*put it in place with `kzoo preset add FILE`"):
         build()
     assert not (home / tiny.file).exists()
 
 
 def test_without_network_the_error_says_how_to_put_the_file_in_place(tiny, server, home, tmp_path, monkeypatch):
     register(monkeypatch, dataclasses.replace(tiny, url="http://host.invalid/tiny.weights.h5"))
-    with pytest.raises(DownloadError, match=r"host\.invalid.*put it in place with `kzoo weights add FILE`"):
+    with pytest.raises(DownloadError, match=r"host\.invalid.*put it in place with `kzoo preset add FILE`"):
         build()
     (tmp_path / "by hand").write_bytes(server.content)
-    assert kzoo.add_weights(tmp_path / "by hand") == NATIVE
+    assert kzoo.add_preset(tmp_path / "by hand") == NATIVE
     assert same(build(), kzoo.resnet(8, classes=3, seed=1))
-    assert [path.name for path in home.iterdir() if not path.name.endswith(".part")] == [tiny.file]
+    assert {path.name for path in home.iterdir() if not path.name.endswith(".part")} == {tiny.file, NATIVE}
 
 
 def test_file_that_is_not_registered_is_not_added(tiny, server, home, tmp_path):
     (tmp_path / "by hand").write_bytes(server.content[:-1])
     with pytest.raises(ValueError, match=r"by its SHA-256, one of resnet20-12fca82f\.th.*Received: .*by hand"):
-        kzoo.add_weights(tmp_path / "by hand")
-    with pytest.raises(FileNotFoundError, match="Expected a file of registered weights. Received: .*none"):
-        kzoo.add_weights(tmp_path / "none")
+        kzoo.add_preset(tmp_path / "by hand")
+    with pytest.raises(FileNotFoundError, match="Expected a file of a published preset. Received: .*none"):
+        kzoo.add_preset(tmp_path / "none")
     assert not home.exists()
 
 
-def test_cached_file_is_verified_every_time(tiny, server, home):
+def damage(path):
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+
+
+def test_cached_preset_is_verified_every_time(tiny, server, home):
     build()
-    content = bytearray((home / tiny.file).read_bytes())
-    content[5000] ^= 1
-    (home / tiny.file).write_bytes(content)
-    with pytest.raises(ValueError, match=rf"{tiny.file} must have the SHA-256 {tiny.sha256}. Received: .*Delete it"):
+    damage(home / NATIVE / "model.safetensors")
+    with pytest.raises(
+        ValueError, match=rf"model.safetensors must be .* Received: .* Delete .*{NATIVE}, and it is made"
+    ):
         build()
-
-
-def test_packaged_file_needs_no_network_and_is_verified(tiny, server, tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "_PRETRAINED", tmp_path)
-    packaged = register(monkeypatch, dataclasses.replace(tiny, url=None, file="published.weights.h5"))
+    shutil.rmtree(home / NATIVE)
     assert same(build(), kzoo.resnet(8, classes=3, seed=1))
+
+
+def test_published_weights_become_a_preset_with_all_that_is_known(tiny, home):
+    build()
+    model = kzoo.load_preset(home / NATIVE)
+    assert same(model, kzoo.resnet(8, classes=3, seed=1))
+    assert model.class_names == ("cat", "dog", "eel")
+    card = (home / NATIVE / "README.md").read_text()
+    assert "top-1 0.9173" in card
+    assert 'license: "bsd-2-clause"' in card
+
+
+def test_preset_in_the_package_is_found_by_its_data(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "PRETRAINED", tmp_path)
+    monkeypatch.setattr("kzoo.presets.cache.PRETRAINED", tmp_path)
+    published = kzoo.resnet(8, classes=3, seed=1, input_shape=(8, 8, 3))
+    about = {"test": {"accuracy": 0.75}}
+    kzoo.save_preset(published, tmp_path / "letters" / "resnet8", class_names=list("abc"), about=about)
+    assert kzoo.list_presets()[0] == "letters/resnet8"
+    assert kzoo.preset_info("letters/resnet8").top1 == 0.75
+    for found in (kzoo.resnet(8, weights="letters"), kzoo.load_preset("letters/resnet8")):
+        assert same(found, published)
+        assert found.input_shape == (None, 8, 8, 3)
+        assert found.class_names == ("a", "b", "c")
+    with pytest.raises(ValueError, match="weights='letters', which there are for resnet8"):
+        kzoo.resnet20(weights="letters")
+    damage(tmp_path / "letters" / "resnet8" / "model.safetensors")
+    with pytest.raises(ValueError, match="model.safetensors must be .* Received:"):
+        kzoo.resnet(8, weights="letters")
     assert server.requests == 0
-    (tmp_path / packaged.file).write_bytes(server.content[:-1])
-    with pytest.raises(ValueError, match="must have the SHA-256"):
-        build()
 
 
 @pytest.mark.parametrize(
@@ -227,10 +273,7 @@ def test_packaged_file_needs_no_network_and_is_verified(tiny, server, tmp_path, 
         ({"shortcut": "none"}, "are for resnet8, with shortcut='pad'. Received: shortcut='none'"),
         ({"order": "additive"}, "with order='classic'. Received: order='additive'"),
         ({"normalization": None}, "with normalization='batch'. Received: normalization=None"),
-        (
-            {"input_shape": (32, 32, 1)},
-            r"\(of 'stem_conv'\) must have shape \(3, 3, 1, 16\). Received: \(3, 3, 3, 16\)",
-        ),
+        ({"input_shape": (32, 32, 1)}, r"'resnet8': normalization/mean must have shape \(1,\). Received: \(3,\)"),
     ],
 )
 def test_weights_of_another_model_are_an_error(tiny, arguments, message):
@@ -285,23 +328,10 @@ def test_checkpoint_is_converted_once_and_then_needs_no_checkpoint(akamaster, se
 
 
 @pytest.mark.shared
-def test_converted_file_is_verified_every_time(akamaster, home):
-    pytest.importorskip("torch")
-    path = kzoo.fetch_weights("akamaster_resnet20")
-    content = bytearray(path.read_bytes())
-    content[5000] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"{path.name} must have the SHA-256 .* Delete it, and it is made"):
-        kzoo.fetch_weights("akamaster_resnet20")
-    path.unlink()
-    assert kzoo.fetch_weights("akamaster_resnet20") == path
-
-
-@pytest.mark.shared
 def test_two_conversions_at_once_leave_one_file(akamaster, home):
     pytest.importorskip("torch")
     with concurrent.futures.ThreadPoolExecutor(2) as threads:
-        results = [threads.submit(kzoo.fetch_weights, "akamaster_resnet20") for _ in range(2)]
+        results = [threads.submit(kzoo.fetch_preset, "akamaster_resnet20") for _ in range(2)]
     first, second = (result.result() for result in results)
     assert first == second
     assert sorted(path.name for path in home.iterdir()) == sorted([first.name, CHECKPOINT])
@@ -311,8 +341,8 @@ def test_two_conversions_at_once_leave_one_file(akamaster, home):
 def test_checkpoint_put_in_place_by_hand_is_converted(akamaster, server, shared, tmp_path):
     pytest.importorskip("torch")
     copy = shutil.copy(shared / "weights" / "akamaster" / CHECKPOINT, tmp_path / "by hand")
-    assert kzoo.add_weights(copy) == "akamaster_resnet20"
-    assert kzoo.fetch_weights("akamaster_resnet20").is_file()
+    assert kzoo.add_preset(copy) == "akamaster_resnet20"
+    assert (kzoo.fetch_preset("akamaster_resnet20") / "config.json").is_file()
     assert server.requests == 0
 
 
@@ -324,25 +354,28 @@ def test_without_torch_nothing_is_downloaded(home, monkeypatch):
 
 
 def test_command_line_fetches_and_adds_weights(tiny, home, tmp_path):
-    fetched = CliRunner().invoke(app, ["weights", "fetch", NATIVE])
-    assert fetched.stdout.strip() == str(home / tiny.file)
-    added = CliRunner().invoke(app, ["weights", "add", str(tmp_path / "published.weights.h5"), "--json"])
+    fetched = CliRunner().invoke(app, ["preset", "fetch", NATIVE])
+    assert fetched.stdout.strip() == str(home / NATIVE)
+    added = CliRunner().invoke(app, ["preset", "add", str(tmp_path / "published.weights.h5"), "--json"])
     assert json.loads(added.output) == {"name": NATIVE}
-    info = json.loads(CliRunner().invoke(app, ["weights", "info", NATIVE, "--json"]).output)
-    assert info["cached"] == str(home / tiny.file)
+    info = json.loads(CliRunner().invoke(app, ["preset", "info", NATIVE, "--json"]).output)
+    assert info["folder"] == str(home / NATIVE)
     assert info["sha256_known"] == "whole"
 
 
 @pytest.mark.parametrize("form", [str, Path])
 def test_a_name_is_a_name_in_any_form(tiny, form, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert registered(form("tiny")).name == "tiny"
-    assert registered(form("some/tiny")) is None
-    assert registered(form("tiny.weights.h5")) is None
+    assert isinstance(find_weights(form("tiny"), "resnet8"), PresetInfo)
+    assert find_weights(form("tiny.weights.h5"), "resnet8") == Path("tiny.weights.h5")
     with pytest.raises(ValueError, match="Did you mean 'tiny'"):
-        registered(form("tinny"))
-    Path("tinny").touch()
-    assert registered(form("tinny")) is None
+        find_weights(form("tinny"), "resnet8")
+    Path("tinny").mkdir()
+    assert find_weights(form("tinny"), "resnet8") == Path("tinny")
+    Path("tiny").mkdir()
+    assert isinstance(find_weights(form("tiny"), "resnet8"), PresetInfo)
+    assert find_weights("./tiny", "resnet8") == Path("tiny")
+    assert find_weights("hf://a/b@c", "resnet8") == HubName("a/b", "c")
 
 
 def test_saved_model_is_evaluated_by_the_name_of_its_weights(monkeypatch):
@@ -361,10 +394,9 @@ def test_no_home_is_needed_to_tell_what_is_there(monkeypatch):
     for name in ("HOME", "KZOO_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("pwd.getpwuid", unknown)
-    entry = kzoo.weights_info("akamaster_resnet20")
-    assert kzoo.cached_weights(entry) is None
+    assert kzoo.cached_preset("akamaster_resnet20") is None
     with pytest.raises(FileNotFoundError, match="KZOO_HOME must be set where there is no home folder"):
-        cache.weights_folder()
+        presets_folder()
 
 
 def test_predictions_are_decoded_by_the_names_of_the_weights(tiny):
@@ -397,7 +429,7 @@ def test_probabilities_are_decoded_as_they_are(from_logits):
         ({"predictions": np.full((1, 10), np.nan)}, "`predictions` must be finite"),
         ({"predictions": np.zeros((1, 10)), "top": 0}, "`top` must be at least 1. Received: top=0"),
         ({"predictions": np.zeros((1, 10)), "top": True}, "`top` must be an integer. Received: top=True"),
-        ({"predictions": np.zeros((1, 10))}, "must be the names of the 10 classes, or the name of the registered"),
+        ({"predictions": np.zeros((1, 10))}, "must be the names of the 10 classes, or what knows them"),
         (
             {"predictions": np.zeros((1, 7)), "class_names": ["a"]},
             "`class_names` must be 7 strings, one a class. Received: class_names=",
@@ -406,7 +438,7 @@ def test_probabilities_are_decoded_as_they_are(from_logits):
             {"predictions": np.zeros((1, 7)), "class_names": "akamaster_resnet20"},
             "`class_names` must be 7 strings, one a class. Received: class_names=",
         ),
-        ({"predictions": np.zeros((1, 7)), "class_names": "other"}, "`weights` must be one of"),
+        ({"predictions": np.zeros((1, 7)), "class_names": "other"}, "`name` must be that of a preset, one of"),
     ],
 )
 def test_predictions_that_cannot_be_decoded_are_an_error(arguments, message):

@@ -1,6 +1,8 @@
+import dataclasses
 import hashlib
 import os
 import pickle
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -10,8 +12,9 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo.models import pretrained
+from kzoo.models import importing
 from kzoo.presets import checkpoint as module
+from kzoo.presets import registry
 
 KERNEL = "layer2.0.conv1.weight"
 
@@ -92,6 +95,47 @@ def test_chenyaofo_twin_gives_the_same_logits(tmp_path, depth, classes):
     np.testing.assert_allclose(model.predict(pixels(), verbose=0), expected, rtol=0, atol=1e-9 * abs(expected).max())
 
 
+def pytorchcv_name(name):
+    """What osmr/imgclsmob calls a tensor of the twin."""
+    name = name.replace("fc.", "output.").replace("downsample.0", "identity_conv.conv")
+    name = name.replace("downsample.1", "identity_conv.bn")
+    if not name.startswith("layer"):
+        return name.replace("conv1.", "features.init_block.conv.").replace("bn1.", "features.init_block.bn.")
+    layer, unit, rest = name.split(".", 2)
+    rest = re.sub(r"^(conv|bn)(\d)", r"body.conv\2.\1", rest)
+    return f"features.{layer.replace('layer', 'stage')}.unit{int(unit) + 1}.{rest}"
+
+
+def test_pytorchcv_twin_gives_the_same_logits(tmp_path):
+    torch = pytest.importorskip("torch")
+    network = twin(20)
+    state = {pytorchcv_name(name): tensor for name, tensor in network.state_dict().items()}
+    assert "features.stage1.unit1.body.conv1.conv.weight" in state
+    assert "features.stage2.unit1.identity_conv.bn.running_var" in state
+    torch.save(state, tmp_path / "twin.pth")
+    expected = logits_of(network, pixels(), 10)
+    kzoo.set_precision("float64")
+    model = kzoo.resnet20(shortcut="projection")
+    kzoo.load_torch_checkpoint(model, tmp_path / "twin.pth", layout="pytorchcv")
+    np.testing.assert_allclose(model.predict(pixels(), verbose=0), expected, rtol=0, atol=1e-9 * abs(expected).max())
+
+
+def test_chenyaofo_preset_knows_its_form_and_its_classes(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    network = twin(20, 100)
+    torch.save(network.state_dict(), tmp_path / "twin.pt")
+    monkeypatch.setenv("KZOO_HOME", str(tmp_path / "home"))
+    name = "chenyaofo_cifar100_resnet20"
+    sha256 = hashlib.sha256((tmp_path / "twin.pt").read_bytes()).hexdigest()
+    there = {"url": (tmp_path / "twin.pt").as_uri(), "sha256": sha256, "file": "kept.pt"}
+    monkeypatch.setitem(registry._REGISTRY, name, dataclasses.replace(kzoo.preset_info(name), **there))
+    model = kzoo.load_preset(name)
+    expected = logits_of(network, pixels(), 100)
+    np.testing.assert_allclose(model.predict(pixels(), verbose=0), expected, rtol=0, atol=1e-4 * abs(expected).max())
+    assert model.class_names[:2] == ("apple", "aquarium_fish")
+    assert kzoo.resnet20(weights=name).output_shape == (None, 100)
+
+
 def test_import_writes_what_load_loads(tmp_path):
     torch = pytest.importorskip("torch")
     torch.save({"state_dict": twin(20, 100).state_dict(), "best": 1.0}, tmp_path / "twin.pt")
@@ -110,7 +154,7 @@ def test_import_that_cannot_be_read_back_leaves_what_was_there(tmp_path, monkeyp
     torch.save(twin(20, 10).state_dict(), tmp_path / "twin.pt")
     out = tmp_path / "twin.weights.h5"
     out.write_text("before")
-    create_model = pretrained.create_model
+    create_model = importing.create_model
 
     def failing(name, **arguments):
         if "weights" in arguments:
@@ -118,7 +162,7 @@ def test_import_that_cannot_be_read_back_leaves_what_was_there(tmp_path, monkeyp
             raise ValueError("damaged")
         return create_model(name, **arguments)
 
-    monkeypatch.setattr(pretrained, "create_model", failing)
+    monkeypatch.setattr(importing, "create_model", failing)
     with pytest.raises(ValueError, match="damaged"):
         kzoo.import_checkpoint(tmp_path / "twin.pt", out, model="resnet20", layout="chenyaofo")
     assert out.read_text() == "before"
@@ -236,7 +280,7 @@ def test_number_of_classes_without_known_statistics_is_an_error(tmp_path):
 
 
 def test_unknown_layout_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="`layout` must be one of akamaster, chenyaofo. Received: layout='timm'"):
+    with pytest.raises(ValueError, match="one of akamaster, chenyaofo, pytorchcv. Received: layout='timm'"):
         kzoo.load_torch_checkpoint(kzoo.resnet(8), tmp_path / "twin.pt", layout="timm")
 
 

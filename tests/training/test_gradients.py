@@ -55,7 +55,8 @@ def by_definition(recipe):
 
 def by_kzoo(recipe):
     variables = [
-        keras.Variable(drawn(99, i, shape), dtype="float64", name=name) for i, (name, shape) in enumerate(SHAPES.items())
+        keras.Variable(drawn(99, i, shape), dtype="float64", name=name)
+        for i, (name, shape) in enumerate(SHAPES.items())
     ]
     optimizer = optimizer_for(recipe, BATCHES, variables)
     optimizer.build(variables)
@@ -94,7 +95,11 @@ def test_biases_are_those_of_layers_of_keras_and_kzoo():
     model = kzoo.resnet(8, input_shape=(8, 8, 3))
     optimizer = kzoo.SGD(0.1, bias_rate=8.0)
     optimizer.build(model.trainable_variables)
-    raised = {variable.path for variable, factor in zip(model.trainable_variables, optimizer.factors, strict=True) if factor == 8}
+    raised = {
+        variable.path
+        for variable, factor in zip(model.trainable_variables, optimizer.factors, strict=True)
+        if factor == 8
+    }
     assert raised == {variable.path for variable in model.trainable_variables if variable.name in ("bias", "beta")}
     assert len(raised) == 8  # of seven norms and the classifier
 

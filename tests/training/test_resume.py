@@ -104,6 +104,16 @@ def test_training_goes_on_from_any_step(data, tmp_path, monkeypatch, undisturbed
     assert content(go(data, tmp_path / "run", resume=True)) == undisturbed
 
 
+def test_training_on_erased_and_mixed_images_goes_on(data, tmp_path, monkeypatch):
+    recipe = RECIPE.override(epochs=2, patience=0, flip_mode="alternate", erase=0.5, mixup=0.2, cutmix=1.0)
+    expected = content(go(data, tmp_path / "whole", recipe))
+    with monkeypatch.context() as patch:
+        stop_at(patch, "on_train_batch_end", lambda session, batch: (session.epoch, batch) == (1, 2))
+        with pytest.raises(TrainingInterrupted):
+            go(data, tmp_path / "left", recipe)
+    assert content(go(data, tmp_path / "left", recipe, resume=True)) == expected
+
+
 @pytest.mark.parametrize("epoch", [0, 2])
 def test_training_goes_on_within_a_validation(data, tmp_path, monkeypatch, undisturbed, epoch):
     with monkeypatch.context() as patch:

@@ -1,32 +1,13 @@
-"""Weights from elsewhere, for models by name."""
+"""Weights of other projects, for models by name."""
 
 import os
-from pathlib import Path
 
 import keras
 
 from kzoo.durable import output_path, written_file
 from kzoo.models.arguments import Arguments
 from kzoo.models.registry import constructor, create_model
-from kzoo.presets import classes_of, convert_torch_checkpoint, fetch, layout_named, named_as_weights, weights_info
-
-
-def fetch_weights(name: str) -> Path:
-    """Makes registered weights ready for use without a network: downloads, verifies and converts them.
-
-    Args:
-        name: String, one of `kzoo.list_weights()`.
-
-    Returns:
-        Path of the `.weights.h5` file. It is there already if that has been done before, and is verified again.
-
-    Raises:
-        ValueError: If there are none of that name, or the file on this machine has changed.
-        ImportError: If PyTorch is missing, and there is a checkpoint to convert.
-        kzoo.download.DownloadError: If there is no network, or what comes is not the file.
-    """
-    entry = weights_info(name)
-    return fetch(entry, lambda: create_model(entry.model))
+from kzoo.presets import classes_of, convert_torch_checkpoint, layout_named, named_as_weights
 
 
 def import_checkpoint(
@@ -39,7 +20,7 @@ def import_checkpoint(
         out: Path of the file to write, which ends in `.weights.h5`.
         model: Name of the model, one of `kzoo.list_models()`; the layout decides on its shortcut, the checkpoint on its
             number of classes.
-        layout: `"akamaster"` or `"chenyaofo"`, see `kzoo.load_torch_checkpoint`.
+        layout: `"akamaster"`, `"chenyaofo"` or `"pytorchcv"`, see `kzoo.load_torch_checkpoint`.
 
     Returns:
         The model, with these weights: they have been read back before `out` is replaced.
