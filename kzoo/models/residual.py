@@ -155,7 +155,9 @@ def _build(
     if order != "preact":
         x = relu(norm(x, normalization, name="stem_norm"), name="stem_relu")
     for stage, filters in enumerate(STAGE_FILTERS, start=1):  # 32x32x16, 16x16x32, 8x8x64
-        x = residual_stage(x, width * filters, blocks, stride=1 if stage == 1 else 2, name=f"stage{stage}", **form, **starts)
+        x = residual_stage(
+            x, width * filters, blocks, stride=1 if stage == 1 else 2, name=f"stage{stage}", **form, **starts
+        )
     if order == "preact":
         x = relu(norm(x, normalization, name="head_norm"), name="head_relu")
 
