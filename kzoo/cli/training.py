@@ -118,16 +118,9 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run, a preset, or a model with weights: loss, top-1, top-5, per class."""
-    if data and preset and image_size is None:
-        decoding: Any = dataclasses.asdict(kzoo.Preset(preset).decoding())
-        dataset: Any = kzoo.load_dataset(data, data_dir=data_dir, **decoding)
-    elif data and run and image_size is None:
-        dataset = kzoo.Run(run).load_dataset(data, data_dir=data_dir)
-    else:
-        dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=image_size) if data else None
-    result = kzoo.evaluate_saved(
-        run, model=model, weights=weights, preset=preset, dataset=dataset, split=split, tta=tta
-    )
+    dataset = _images_of(run, preset, data, data_dir=data_dir, image_size=image_size)
+    images: Any = {"dataset": dataset, "split": split, "tta": tta}
+    result = kzoo.evaluate_saved(run, model=model, weights=weights, preset=preset, **images)
     show(dataclasses.asdict(result), as_json, _classes_table(result))
 
 
@@ -153,12 +146,27 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare runs: results, what differs in how they were made, and their curves; or show what a sweep came to."""
-    from kzoo.training.compare import compare_runs, find_runs
-
     if len(runs) == 1 and (runs[0] / SWEEP).is_file():
         show_sweep(kzoo.Sweep(runs[0]), as_json)
-        return
-    found, unfinished = find_runs(runs)
+    else:
+        _show_comparison(runs, picture, as_json)
+
+
+def _images_of(run: Path | None, preset: str | None, data: str | None, **options: Any) -> "kzoo.Dataset | None":
+    """Returns the data that a network is evaluated on, decoded as it takes them; `None` for a run's own."""
+    if data is None:
+        return None
+    if preset and options["image_size"] is None:
+        return kzoo.load_dataset(data, **options | dataclasses.asdict(kzoo.Preset(preset).decoding()))
+    if run and options["image_size"] is None:
+        return kzoo.Run(run).load_dataset(data, data_dir=options["data_dir"])
+    return kzoo.load_dataset(data, **options)
+
+
+def _show_comparison(paths: list[Path], picture: Path, as_json: bool) -> None:
+    from kzoo.training.compare import compare_runs, find_runs
+
+    found, unfinished = find_runs(paths)
     for directory in unfinished:
         typer.echo(f"left out, since the training has not ended: {directory}", err=True)
     results = compare_runs(found, picture)

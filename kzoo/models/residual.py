@@ -185,7 +185,7 @@ def _build(
             "classifier_activation": classifier_activation,
             "include_preprocessing": include_preprocessing,
             "name": name,
-            **form,
+            **{key: value for key, value in form.items() if key != "zero_init_residual"},  # weights decide that
         },
     )
     if isinstance(weights, Preset):

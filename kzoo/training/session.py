@@ -60,6 +60,7 @@ class Session(CallbackList):
         self._state: TrainState | None = None  # to go on from
         self._first = 0  # batch of the epoch with which this `fit` began
         self._may_end = False
+        self._size: tuple[int, int] | None = None  # of the images that were trained on last
         self._guard = LossGuard()
         self.followers = followers
         self.averages = [one for one in followers if isinstance(one, Averages)]
@@ -136,6 +137,10 @@ class Session(CallbackList):
     def _fit(self, until: int) -> None:
         if self.epoch < until:
             self.train_batches.start_at(self.epoch, self._first)
+            size = self.train_batches.image_size(self.epoch)
+            if self._size not in (None, size):  # TensorFlow would make one for any size, which rounds otherwise
+                self.model.make_train_function(force=True)
+            self._size = size
             forget_validation(self.model)
             self.model.fit(
                 self.train_batches,

@@ -237,7 +237,7 @@ def test_a_replaced_call_is_called_and_sees_its_own(replaced, monkeypatch):
     model, norm, relu = norm_and_relu()
     seen, call = [], norm.call
 
-    def remember(x, training=False):
+    def remember(x, training=False, mask=None):
         seen.append(call(x, training=training))
         return seen[-1]
 
