@@ -146,16 +146,18 @@ def _build(
         "shortcut": shortcut if shortcut is not None else ("projection" if order == "preact" else "pad"),
         "normalization": normalization,
         "dropout": dropout,
-        "zero_init_residual": zero_init_residual,
         "seed": seed,
     }
+    starts = {"zero_init_residual": zero_init_residual}  # no part of what a preset says: it has weights
     images = keras.Input(shape, name="image")
     x = PixelNormalization(**_grey(shape[-1]), name="normalization")(images) if include_preprocessing else images
     x = convolution(x, STAGE_FILTERS[0], use_bias=normalization is None, seed=seed, name="stem_conv")  # 32x32x16
     if order != "preact":
         x = relu(norm(x, normalization, name="stem_norm"), name="stem_relu")
     for stage, filters in enumerate(STAGE_FILTERS, start=1):  # 32x32x16, 16x16x32, 8x8x64
-        x = residual_stage(x, width * filters, blocks, stride=1 if stage == 1 else 2, name=f"stage{stage}", **form)
+        x = residual_stage(
+            x, width * filters, blocks, stride=1 if stage == 1 else 2, name=f"stage{stage}", **form, **starts
+        )
     if order == "preact":
         x = relu(norm(x, normalization, name="head_norm"), name="head_relu")
 

@@ -157,7 +157,7 @@ def fit(
             train=train,
             validation=validation,
             epochs=recipe.epochs,
-            training=training_fingerprint(config),
+            training=training_fingerprint(run.config),
             folder=run.checkpoints,
             interval=interval,
             followers=followers_of(model, recipe),
