@@ -14,6 +14,7 @@ from kzoo.folding import fold_batch_norm
 from kzoo.training.checks import takes_images
 from kzoo.training.recipes import Recipe
 from kzoo.training.run import Run
+from kzoo.training.sizes import any_size
 
 _IMAGES = 256  # of the validation split, on which a teacher is looked at
 _FEW_IMAGES = 12  # with fewer, good teachers may be no better than chance
@@ -105,7 +106,8 @@ class Distillation:
             sample_weight: Tensor of shape `(batch,)`, or `None`. Defaults to `None`.
         """
         ops = keras.ops
-        expected = as_logits(self.teacher(images, training=False), self._teacher_gives_logits, ops)
+        with any_size(self.teacher):  # images may grow from epoch to epoch
+            expected = as_logits(self.teacher(images, training=False), self._teacher_gives_logits, ops)
         soft = self._soft_targets(
             ops.stop_gradient(expected), as_logits(answers, self._from_logits, ops), sample_weight=sample_weight
         )

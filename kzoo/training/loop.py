@@ -139,6 +139,7 @@ def fit(
     config = _config(model, dataset, recipe, seed, arguments) | ({"custom": own} if (own := custom.record()) else {})
     learning: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if taught_by is not None:
+        check_sizes(taught_by, train, recipe.epochs)
         config["teacher"] = about_teacher(taught_by)
         learning = model.learns_from(Distillation.by(recipe, taught_by, dataset, from_logits=from_logits))
 

@@ -183,6 +183,16 @@ def test_teacher_may_be_a_run(tiny, tmp_path, taught):
     assert taught.config["teacher"] == about_teacher(teacher()) != found[0]
 
 
+def test_teacher_sees_the_small_images_of_the_first_epochs_too(tiny, tmp_path):
+    recipe = RECIPE.override(image_scales=(0.5, 1.0))
+    model, taught_by = (kzoo.resnet(8, input_shape=(8, 8, 3), classes=3, seed=seed) for seed in (0, 1))
+    kzoo.fit(taught_by, tiny, RECIPE.override(distillation_weight=0), run_dir=tmp_path / "first", verbose=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kzoo.training.distillation._check_answers", lambda *_: None)  # after two epochs
+        run = kzoo.fit(model, tiny, recipe, run_dir=tmp_path / "run", verbose=0, teacher=taught_by)
+    assert len(run.history) == 2
+
+
 def test_teacher_of_other_classes_is_refused(tiny, taught):
     other = kzoo.Dataset("tiny", ("red", "blue", "green"), tiny.train, tiny.validation, tiny.test, flip=True)
     with pytest.raises(ValueError, match="must have the 3 classes of .*taught, in their order"):
