@@ -10,6 +10,7 @@ import keras
 import pytest
 
 from kzoo import environment, startup
+from kzoo.training.known_recipes import list_recipes
 
 BACKENDS = ["tensorflow", "jax", "torch"]
 # What `kzoo list` and `kzoo --help` have no time for.
@@ -143,7 +144,7 @@ def test_program_starts_without_a_backend_and_without_keras(arguments, expected,
     ("words", "expected"),
     [
         ("kzoo train wide", {"wide_resnet16_4", "wide_resnet28_10"}),
-        ("kzoo train resnet20 --recipe ", {"default", "akamaster", "he2015"}),
+        ("kzoo train resnet20 --recipe ", set(list_recipes())),
         ("kzoo train resnet20 --precision ", {"float32", "mixed_bfloat16", "float64"}),
         ("kzoo evaluate run --split ", {"train", "validation", "test"}),
         ("kzoo export run --format ", {"saved_model", "onnx", "litert", "openvino"}),

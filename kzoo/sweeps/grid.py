@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kzoo.arguments import integer
-from kzoo.streams import check_seed
 from kzoo.training.recipe_files import NONE, changed, parse_value
 from kzoo.training.recipes import Recipe
 
@@ -85,6 +84,8 @@ def seeds_of(seeds: Any) -> list[int]:
     Raises:
         ValueError: If they are none, or one comes twice.
     """
+    from kzoo.streams import check_seed  # which needs NumPy
+
     if isinstance(seeds, Iterable) and not isinstance(seeds, str):
         found = [integer(seed, "seeds", least=0) for seed in seeds]
     else:
