@@ -23,7 +23,7 @@ from kzoo.data.cached import CachedExamples
 from kzoo.data.folder import read_image_folder
 from kzoo.data.items import Item
 from kzoo.data.npz import read_npz
-from kzoo.data.prepare import prepare
+from kzoo.data.prepare import prepare_dataset
 from kzoo.data.prepared import read_prepared
 from kzoo.data.rows import table_files
 from kzoo.data.tables import read_table
@@ -283,7 +283,7 @@ def _prepared() -> Path:
     """Returns a dataset as tensorflow-datasets prepares it."""
     root = Path(tempfile.mkdtemp(prefix="kzoo-fuzz-"))
     (root / "pets.zip").write_bytes(zipped(TREE))
-    return prepare("pets", data_dir=root, source=root / "pets.zip", progress=False)
+    return prepare_dataset("pets", data_dir=root, source=root / "pets.zip", progress=False)
 
 
 def prepared(folder: Path, name: str, content: bytes) -> None:
