@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 import kzoo
-from kzoo.choices import Format
+from kzoo.choices import Format, LogFormat, Runtime
 from kzoo.cli.options import AsJson, model_option, one_of
 from kzoo.cli.showing import show
 from kzoo.serving.limits import Limits
@@ -44,13 +44,62 @@ def export(
 
 @app.command()
 def serve(
-    directory: Annotated[Path, typer.Argument(metavar="EXPORT_DIR", help="An export, or the folder of its versions.")],
+    directory: Annotated[
+        Path, typer.Argument(metavar="EXPORT_DIR", help="An export, the folder of its versions, or of many models.")
+    ],
     port: Annotated[int, typer.Option(help="Port to listen at.")] = 8080,
-    host: Annotated[str, typer.Option(help="Address to listen at; the default is this machine alone.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; the default is this machine alone, others need KZOO_API_KEY.")
+    ] = "127.0.0.1",
+    watch: Annotated[bool, typer.Option("--watch", help="Load versions that come, let go those that go.")] = False,
+    versions: Annotated[
+        int | None, typer.Option(help="How many of the newest versions of each model to load.", show_default="all")
+    ] = None,
+    runtime: Annotated[
+        str | None, one_of(get_args(Runtime), "What computes.", show_default="the best for what was exported")
+    ] = None,
+    log_format: Annotated[str, one_of(get_args(LogFormat), "Of the line that each request is logged with.")] = "text",
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="Name by which the server may be asked, beside localhost and addresses.")
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None, typer.Option(help="Origin whose pages may ask, such as https://example.org.")
+    ] = None,
     max_body_bytes: Annotated[int, typer.Option(help="Largest request.")] = Limits.body_bytes,
     max_batch: Annotated[int, typer.Option(help="Most images in a request.")] = Limits.batch,
     max_pixels: Annotated[int, typer.Option(help="Largest image to decode.")] = Limits.pixels,
+    max_request_pixels: Annotated[
+        int, typer.Option(help="Most pixels of all images of a request.")
+    ] = Limits.request_pixels,
+    max_queue: Annotated[int, typer.Option(help="Most requests in progress; others get status 503.")] = Limits.queue,
+    max_connections: Annotated[int, typer.Option(help="Most connections.")] = Limits.connections,
+    deadline_seconds: Annotated[
+        float, typer.Option(help="After which a request is given up.")
+    ] = Limits.deadline_seconds,
+    header_seconds: Annotated[float, typer.Option(help="Within which headers must arrive.")] = Limits.header_seconds,
+    body_seconds: Annotated[float, typer.Option(help="Within which a body must follow.")] = Limits.body_seconds,
+    max_together: Annotated[int, typer.Option(help="Most images that are computed at once.")] = Limits.together,
+    wait_milliseconds: Annotated[
+        float, typer.Option(help="How long a request waits for others to be computed with.")
+    ] = Limits.wait_milliseconds,
 ) -> None:
-    """Serve an export over HTTP (V1 and Open Inference protocols, and a page) until interrupted."""
+    """Serve exports over HTTP (V1 and Open Inference protocols, and a page) until interrupted."""
+    from kzoo.serving.server import serve as start  # not by `kzoo`, which brings Keras with all the other names
+
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which the server hears, and finishes its requests
-    kzoo.serve(directory, host=host, port=port, limits=Limits(max_body_bytes, max_batch, max_pixels))
+    limits = Limits(
+        max_body_bytes,
+        max_batch,
+        max_pixels,
+        max_request_pixels,
+        max_queue,
+        max_connections,
+        deadline_seconds,
+        header_seconds,
+        body_seconds,
+        max_together,
+        wait_milliseconds,
+    )
+    allowed: Any = {"allow_hosts": allow_host or (), "allow_origins": allow_origin or ()}
+    chosen: Any = {"watch": watch, "versions": versions, "runtime": runtime, "log_format": log_format}
+    start(directory, host=host, port=port, limits=limits, **allowed, **chosen)

@@ -14,3 +14,4 @@ OUTPUTS = ("logits", "probabilities", "class_index")
 CARD = "card.json"
 CLASSES = "classes.txt"
 VERIFICATION = "verification.json"
+EXAMPLES = "examples.json"
