@@ -1,6 +1,5 @@
 import contextlib
 import http.client
-import importlib.util
 import json
 import os
 import signal
@@ -12,18 +11,10 @@ import time
 
 import numpy as np
 import pytest
+from needs import SERVER, skip_without
 from tiny_exports import write_export
 
 import kzoo
-
-NEEDS = ("httptools", "openvino", "prometheus_client", "starlette", "uvicorn")
-
-
-def skip_without(*names):
-    """Skips what needs packages that are not here."""
-    if missing := [name for name in names if importlib.util.find_spec(name) is None]:
-        pytest.skip(f"needs {' and '.join(missing)}: run by the serving-cpu environment")
-
 
 @pytest.fixture(scope="session")
 def digits():
@@ -43,7 +34,7 @@ def model(digits):
 
 @pytest.fixture(scope="session")
 def exported(model, digits, tmp_path_factory):
-    skip_without(*NEEDS, "tensorflow")
+    skip_without(*SERVER, "tensorflow")
     out = tmp_path_factory.mktemp("exports")
     images = digits.test.images
     return kzoo.export_model(
@@ -51,12 +42,21 @@ def exported(model, digits, tmp_path_factory):
     ).directory
 
 
+def unused_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.fixture
+def free_port():
+    return unused_port()
+
+
 @contextlib.contextmanager
 def serving(directory, *options, ready=True, **variables):
     """Runs `kzoo serve` in a process of its own, and ends it as an operator would."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = unused_port()
     command = [sys.executable, "-m", "kzoo.cli", "serve", str(directory), "--port", str(port), *options]
     with tempfile.NamedTemporaryFile("w+") as log:  # a pipe that nobody reads is full after some hundred requests
         environment = {**os.environ, **variables}
@@ -136,7 +136,7 @@ def run_server():
 @pytest.fixture(scope="session")
 def tiny_exports(tmp_path_factory):
     """A folder of two models, one of them in two versions."""
-    skip_without(*NEEDS)
+    skip_without(*SERVER)
     folder = tmp_path_factory.mktemp("tiny")
     for name, version, scale in (("tiny", 1, 1.0), ("tiny", 12, 2.0), ("other", 3, 3.0)):
         write_export(folder, name, version, scale=scale)

@@ -101,16 +101,10 @@ def test_this_machine_needs_none(host):
     Settings(host, 8080).check_reach()
 
 
-def test_serve_beyond_this_machine_without_a_key_is_refused(tiny_exports, monkeypatch):
+def test_serve_beyond_this_machine_without_a_key_is_refused(tiny_exports, monkeypatch, free_port):
     monkeypatch.delenv("KZOO_API_KEY", raising=False)
     with pytest.raises(ValueError, match="Received: host='0.0.0.0' without a key"):
-        kzoo.serve(tiny_exports, host="0.0.0.0", port=free_port())
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+        kzoo.serve(tiny_exports, host="0.0.0.0", port=free_port)
 
 
 @pytest.mark.parametrize("key", ["short", "\u00e9" * 20])
