@@ -1,4 +1,4 @@
-"""Exports as `kzoo export` lays them out, of a network of three operations: made in milliseconds, without TensorFlow."""
+"""Exports as `kzoo export` lays them out, of a network of few operations: made at once, without TensorFlow."""
 
 import base64
 import io
@@ -65,7 +65,7 @@ def write_export(folder, name="tiny", version=1, *, scale=1.0, examples=True, wr
         (aside / "examples.json").write_text(
             json.dumps(
                 [
-                    {"png": base64.b64encode(png(one)).decode(), "label": 1, "logits": row.tolist()}
+                    {"png": base64.b64encode(png(one)).decode(), "label": 1, "logits": {"openvino": row.tolist()}}
                     for one, row in zip(shown, answers, strict=True)
                 ]
             )

@@ -8,8 +8,8 @@ from typing import Annotated, Any, get_args
 import typer
 
 import kzoo
-from kzoo.choices import Format, LogFormat, Runtime
-from kzoo.cli.options import AsJson, model_option, one_of
+from kzoo.choices import Format, LogFormat, Quantization, Runtime
+from kzoo.cli.options import AsJson, model_option, one_of, several_of
 from kzoo.cli.showing import show
 from kzoo.serving.limits import Limits
 
@@ -22,7 +22,10 @@ def export(
         Path, typer.Argument(metavar="RUN_OR_WEIGHTS", help="Run directory, weights file, or name of weights.")
     ],
     out: Annotated[Path, typer.Option(help="Folder of all exports.")],
-    format_name: Annotated[str, one_of(get_args(Format), "What to write.", "--format")] = "saved_model",
+    format_names: Annotated[
+        list[str] | None,
+        several_of(get_args(Format), "What to write; may be given several times.", "--format", default="saved_model"),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="What servers call it.", show_default="the model's name")] = None,
     version: Annotated[int, typer.Option(help="1 or larger; an existing one is never overwritten.")] = 1,
     fold: Annotated[bool, typer.Option("--fold/--no-fold", help="Fold batch norm into the convolutions.")] = True,
@@ -30,16 +33,33 @@ def export(
     model: Annotated[str | None, model_option("Name of the model that a weights file belongs to.")] = None,
     data: Annotated[str | None, typer.Option(help="Dataset to verify with.", show_default="the run's")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of prepared datasets.")] = None,
+    quantize: Annotated[
+        str | None, one_of(get_args(Quantization), "Smaller than float32; extra `quantize`.", show_default="float32")
+    ] = None,
+    calibrate: Annotated[int, typer.Option(help="Training images that show int8 the ranges of activations.")] = 256,
+    max_drop: Annotated[float, typer.Option(help="Most accuracy lost on the validation split by --quantize.")] = 0.01,
     as_json: AsJson = False,
 ) -> None:
     """Export a model for servers and other runtimes, and verify it there."""
     load = kzoo.Run(source).load_dataset if source.is_dir() else kzoo.load_dataset
     dataset = load(data, data_dir=data_dir, cache=False) if data else None
-    options: dict[str, Any] = {"format": format_name, "name": name, "version": version, "fold": fold, "python": python}
-    exported = kzoo.export_saved(source, out, model=model, dataset=dataset, **options)
-    difference = f"largest difference {exported.largest_difference:.3g}, largest logit {exported.largest_logit:.4g}"
-    readable = f"Exported {exported.directory}\nRead back by {exported.runtime}: {difference}"
-    show(dataclasses.asdict(exported), as_json, readable, wrap=False)
+    options: dict[str, Any] = {"name": name, "version": version, "fold": fold, "python": python}
+    options |= {"quantize": quantize, "calibrate": calibrate, "max_drop": max_drop}
+    formats = format_names or ["saved_model"]
+    exported = kzoo.export_saved(source, out, model=model, dataset=dataset, format=formats, **options)
+    lines = [f"Exported {exported.directory}", *map(_line, exported.formats)]
+    show(dataclasses.asdict(exported), as_json, "\n".join(lines), wrap=False)
+
+
+def _line(one: Any) -> str:
+    """Returns what is said of a format."""
+    costs = [f"{one.measured.bytes / 1e6:.2f} MB, {one.measured.milliseconds:.2f} ms an image"]
+    if one.source is not None:
+        costs.append(f"accuracy {one.measured.accuracy:.4f} on the validation split")
+        before = f"{one.source.bytes / 1e6:.2f} MB, {one.source.milliseconds:.2f} ms, {one.source.accuracy:.4f}"
+        costs.append(f"in float32 {before}")
+    difference = f"largest difference {one.largest_difference:.3g}"
+    return f"{one.format} in {one.measured.precision}, read back by {one.runtime}: {difference}; {'; '.join(costs)}"
 
 
 @app.command()

@@ -44,12 +44,12 @@ class Example:
     Attributes:
         png: Bytes of the file.
         label: Integer, its class, or `None` if that is not known.
-        logits: What the export answered when it was made, or `None` if that was not written down.
+        logits: Format to what the export answered in it when it was made.
     """
 
     png: bytes
     label: int | None
-    logits: npt.NDArray[np.float32] | None
+    logits: Mapping[str, npt.NDArray[np.float32]]
 
 
 def read_card(path: Path) -> Card:
@@ -86,14 +86,14 @@ def read_examples(path: Path) -> list[Example]:
     content = read_json(file, _CARD_BYTES)
     try:
         return [_example(one) for one in content[:_MOST_EXAMPLES]]
-    except (LookupError, TypeError, ValueError, OverflowError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{file} must be examples that `kzoo export` wrote. Received: {error!r}.") from error
 
 
 def _example(given: Mapping[str, Any]) -> Example:
-    label, logits = given.get("label"), given.get("logits")
+    label = given.get("label")
     return Example(
         base64.b64decode(given["png"], validate=True),
         None if label is None else int(label),
-        None if logits is None else np.array(logits, np.float32).reshape(-1),
+        {str(kind): np.array(values, np.float32).reshape(-1) for kind, values in given.get("logits", {}).items()},
     )

@@ -14,6 +14,8 @@ def read_json(body: bytes) -> Any:
     """
     try:
         return json.loads(body, parse_constant=_refuse)
+    except BadRequest:
+        raise
     except RecursionError:
         raise BadRequest("The body must be JSON that is not nested that deep.") from None
     except json.JSONDecodeError as error:  # its message names what was expected, and where

@@ -3,7 +3,6 @@
 import base64
 import functools
 import io
-import json
 import shutil
 import tempfile
 import zipfile

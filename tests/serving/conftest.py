@@ -16,6 +16,7 @@ from tiny_exports import write_export
 
 import kzoo
 
+
 @pytest.fixture(scope="session")
 def digits():
     return kzoo.load_dataset("digits", image_size=(16, 16))

@@ -69,11 +69,11 @@ ONE = pixels(1).tolist()
 @pytest.mark.parametrize(
     ("payload", "message"),
     [
-        ([], 'The body must be a JSON object with a list of "instances".'),
-        (b"bytes", 'The body must be a JSON object with a list of "instances".'),
+        ([], 'The body must be a JSON object with a list of "instances", or with "inputs".'),
+        (b"bytes", 'The body must be a JSON object with a list of "instances", or with "inputs".'),
         ({"inputs": 3}, 'The body must be a JSON object with a list of "instances", or with "inputs".'),
         ({"inputs": ONE, "instances": ONE}, 'The body must be a JSON object with a list of "instances", or with "inp'),
-        ({"instances": {}}, 'The body must be a JSON object with a list of "instances".'),
+        ({"instances": {}}, 'The body must be a JSON object with a list of "instances", or with "inputs".'),
         ({"instances": []}, "A request must hold 1 to 3 images. Received: 0."),
         ({"instances": ONE * 4}, "A request must hold 1 to 3 images. Received: 4."),
         (

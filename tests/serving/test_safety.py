@@ -160,21 +160,23 @@ def test_slow_clients_are_closed_and_hold_up_nobody(tiny_exports, run_server):
         assert server.whole("POST", V1, BODY)[0] == 200
 
 
+def keep_sending(connection, content, seconds, times):
+    for _ in range(times):
+        connection.sendall(content)
+        time.sleep(seconds)
+
+
 def test_trickled_headers_end_in_time(tiny_exports, run_server):
     with run_server(tiny_exports, "--header-seconds", "1") as server:
         start = time.monotonic()
         with opened(server, HEAD) as connection, pytest.raises(ConnectionError):
-            for number in range(200):
-                connection.sendall(b"X-A: %d\r\n" % number)
-                time.sleep(0.1)
+            keep_sending(connection, b"X-A: 1\r\n", 0.1, 200)
         assert time.monotonic() - start < 10
 
 
 def test_endless_headers_are_cut_off(tiny_server):
     with opened(tiny_server, HEAD) as connection, pytest.raises(ConnectionError):
-        for _ in range(1000):
-            connection.sendall(b"X-A: " + b"a" * 10_000 + b"\r\n")
-            time.sleep(0.001)
+        keep_sending(connection, b"X-A: " + b"a" * 10_000 + b"\r\n", 0.001, 1000)
 
 
 def test_connections_are_limited(tiny_exports, run_server):
@@ -199,7 +201,9 @@ def large_png(side):
 def test_pixels_of_a_request_are_limited(tiny_server):
     instances = [{"b64": base64.b64encode(large_png(4000)).decode()}] * 3
     status, answer = tiny_server.post(V1, {"instances": instances})
-    message = "The images of a request must have at most 40,000,000 pixels together. Received: 48,000,000 up to image 2."
+    message = (
+        "The images of a request must have at most 40,000,000 pixels together. Received: 48,000,000 up to image 2."
+    )
     assert (status, answer["error"]) == (400, message)
 
 

@@ -93,7 +93,12 @@ def huge_png():
         (V2, v2_tensor(np.zeros((1, 8, 8, 3)), data=[0] * 192), 400, "Every image must be 16x16x3"),
         (V2, v2_tensor(np.zeros((1, 16, 16, 3)), data=[0]), 400, "must hold what its datatype and shape say"),
         (V2, v2_tensor(np.zeros(1), datatype="FP32", data=[0.5]), 400, "Every image must be 16x16x3"),
-        (V2, v2_tensor(np.zeros(1), datatype="INT64", data=[0]), 400, "must have datatype UINT8 or FP32. Received: INT64"),
+        (
+            V2,
+            v2_tensor(np.zeros(1), datatype="INT64", data=[0]),
+            400,
+            "must have datatype UINT8 or FP32. Received: INT64",
+        ),
         (V2, v2_tensor(np.zeros((1, 16, 16, 3)), data=[1.5] + [0] * 767), 400, "Received: float64 values"),
         (V2, v2_tensor(np.zeros((1, 16, 16, 3)), data=[True] + [0] * 767), 400, "Received: bool values"),
         (V2, v2_tensor(np.zeros((1, 16, 16, 3)), data=["12"] * 768), 400, "something that is no number"),
@@ -101,7 +106,12 @@ def huge_png():
         (V2, v2_tensor(np.zeros((1, 16, 16, 3)), data=[-1] + [0] * 767), 400, "Received: -1 to 0"),
         (V2, v2_tensor(np.zeros((1, 16, 16, 3)), data=[None] * 768), 400, "Pixels must be integers"),
         (V2, v2_tensor(np.zeros((1, 16, 16, 3)), data=[2**70] + [0] * 767), 400, "Pixels must be integers"),
-        (V2, v2_tensor(np.zeros(1), datatype="PIXELS", data=[0]), 400, "must have datatype UINT8 or FP32. Received: PIXELS"),
+        (
+            V2,
+            v2_tensor(np.zeros(1), datatype="PIXELS", data=[0]),
+            400,
+            "must have datatype UINT8 or FP32. Received: PIXELS",
+        ),
         (V2, b'{"inputs": [', 400, "The body must be JSON. Received: Expecting"),
         (V2, {"inputs": []}, 400, "A request must have one input. Received: 0."),
         ("/v2/repository/models/digits/unload", {}, 403, "Models can be neither loaded nor unloaded over HTTP."),
@@ -135,9 +145,8 @@ def test_only_this_machine_is_listened_to(server):
 def test_stop_finishes_what_has_begun(exported, run_server, digits, expected):
     with run_server(exported) as server:
         body = json.dumps({"instances": digits.test.images[:64].tolist()}).encode()
-        head = (
-            f"POST {V1} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
+        kind = "Host: localhost\r\nContent-Type: application/json"
+        head = f"POST {V1} HTTP/1.1\r\n{kind}\r\nContent-Length: {len(body)}\r\n\r\n"
         with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
             connection.sendall(head.encode() + body[:1000])
             time.sleep(0.3)
@@ -165,7 +174,9 @@ def test_limits_are_options(option, exported, run_server, digits):
 
 def test_serve_without_an_export_says_what_it_needs(tmp_path, free_port):
     skip_without(*SERVER)
-    with pytest.raises(FileNotFoundError, match=r"Expected an export for servers, with card.json and saved_model.pb or "):
+    with pytest.raises(
+        FileNotFoundError, match=r"Expected an export for servers, with card.json and saved_model.pb or "
+    ):
         kzoo.serve(tmp_path, port=free_port)
 
 

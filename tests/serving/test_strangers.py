@@ -103,7 +103,16 @@ def test_tensorflow_is_warned_of(saved_model, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "content", [b"{}", b"3", b"[3]", b'[{"png": 3}]', b'[{"png": "", "logits": ["a"]}]', b'[{"png": "", "label": []}]']
+    "content",
+    [
+        b"{}",
+        b"3",
+        b"[3]",
+        b'[{"png": 3}]',
+        b'[{"png": "", "logits": {"a": "b"}}]',
+        b'[{"png": "", "logits": 3}]',
+        b'[{"png": "", "label": []}]',
+    ],
 )
 def test_damaged_examples_are_told(content, export):
     (export / "examples.json").write_bytes(content)

@@ -182,7 +182,9 @@ def test_requests_that_wait_are_computed_together_and_not_crossed():
 def test_request_larger_than_a_batch_is_computed_alone():
     async def run():
         answerer, asked, pool = answerer_of(slowly, Limits(together=2))
-        await asyncio.gather(answerer.answer(images_of(5)), answerer.answer(images_of(1)), answerer.answer(images_of(1)))
+        await asyncio.gather(
+            answerer.answer(images_of(5)), answerer.answer(images_of(1)), answerer.answer(images_of(1))
+        )
         await answerer.close()
         pool.shutdown()
         return asked
