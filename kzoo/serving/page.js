@@ -63,7 +63,7 @@ function facts() {
     Parameters: typeof card.parameters === "number" ? card.parameters.toLocaleString("en") : null,
     Precision: card.precision,
     Size: measured.bytes ? `${(measured.bytes / 1e6).toFixed(2)} MB` : null,
-    Runs: `${format} by ${runtime}`,
+    Runs: format === runtime ? `by ${runtime}` : `${format} by ${runtime}`,
     Written: card.created ? card.created.slice(0, 10) : null,
     Versions: model().versions.map((one) => one.version).join(", "),
   };

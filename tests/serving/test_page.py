@@ -251,13 +251,15 @@ def test_page_has_no_fault_that_axe_finds_and_fits(scheme, width, path, opened, 
         else:
             opened.get(f"http://127.0.0.1:{tiny_server.port}{path}")
         run = "axe.run().then(found => arguments[0](found.violations.map(one => [one.id, one.nodes[0].html])))"
+        if shots is not None:
+            opened.save_screenshot(str(shots / f"{path.strip('/') or 'page'}-{width}-{scheme}.png"))
         # By the protocol of developers' tools, which the page's policy does not bind.
         opened.execute_cdp_cmd("Runtime.evaluate", {"expression": axe})
         assert opened.execute_async_script(run) == []
         wide = opened.execute_script("return document.documentElement.scrollWidth - window.innerWidth")
-        assert wide <= 0
-        if shots is not None:
-            opened.save_screenshot(str(shots / f"{path.strip('/') or 'page'}-{width}-{scheme}.png"))
+        wider = "[...document.querySelectorAll('*')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)"
+        outside = opened.execute_script(f"return {wider}.map(e => e.outerHTML.slice(0, 90))")
+        assert wide <= 0, outside
     finally:
         opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
