@@ -1,6 +1,6 @@
 """Keeps a server busy from many connections while versions come and go, and looks at its memory: not a test of CI.
 
-    python tests/serving/pressure.py EXPORTS NAME [--clients 16] [--requests 5000] [--churn] [-- options of kzoo serve]
+    python tests/serving/pressure.py EXPORTS NAME [--clients 16] [--requests 5000] [--churn] [options of kzoo serve]
 
 EXPORTS is copied: with --churn the newest version is added again under higher numbers, and the oldest is taken away,
 all the time. Each answer is compared with the first one for its image. What it prints is one line of JSON: requests a
@@ -32,8 +32,8 @@ def parse_arguments():
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--requests", type=int, default=5000)
     parser.add_argument("--churn", action="store_true")
-    parser.add_argument("options", nargs="*")
-    return parser.parse_args()
+    arguments, options = parser.parse_known_args()
+    return arguments, [option for option in options if option != "--"]
 
 
 def started(folder, options):
@@ -75,11 +75,11 @@ def churn(folder, stop):
 
 
 def main():
-    arguments = parse_arguments()
+    arguments, options = parse_arguments()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / arguments.name
         shutil.copytree(arguments.exports / arguments.name, folder)
-        server, port, about = started(folder, arguments.options)
+        server, port, about = started(folder, options)
         height, width, channels = about["models"][0]["versions"][-1]["shape"]
         images = np.random.RandomState(0).randint(0, 256, (32, height, width, channels))
         bodies = [json.dumps({"instances": [image]}).encode() for image in images.tolist()]
