@@ -92,10 +92,15 @@ def export_saved(
             f"Received: source={weights!r}, model={model!r}, dataset={dataset and dataset.name!r}."
         )
     if dataset is not None:
-        about["images"], about["labels"] = _examples(dataset)
+        about["images"], labels = _examples(dataset)
+        if is_own := tuple(about["class_names"]) == tuple(dataset.class_names):
+            about["labels"] = labels
     if quantize is not None:
-        if dataset is None:
-            raise ValueError(f"`dataset` must be there, to quantize with. Received: quantize={quantize!r} without one.")
+        if dataset is None or not is_own:
+            raise ValueError(
+                "`dataset` must have the model's classes, to measure what `quantize` costs. "
+                f"Received: quantize={quantize!r}, dataset={dataset and dataset.name!r}."
+            )
         chosen, said = quantizing_of(dataset, quantize, calibrate, max_drop)
         about = {**about, **chosen, "card": {**about.get("card", {}), "quantization": said}}
     return export_model(built, out, **about, **arguments)

@@ -94,6 +94,12 @@ def test_registered_weights_with_images_of_another_size_are_told(named, animals,
         printed_json("export", named, "--data", animals, "--out", tmp_path / "out")
 
 
+@pytest.mark.parametrize("options", [[], ["--data", "digits"]])
+def test_quantization_without_data_of_the_models_classes_is_told(options, named, tmp_path):
+    with pytest.raises(ValueError, match="`dataset` must have the model's classes, to measure what `quantize` costs"):
+        printed_json("export", named, "--format", "onnx", "--quantize", "int8", "--out", tmp_path / "out", *options)
+
+
 def test_missing_source_is_told(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"a weights file or one of .*'akamaster_resnet20'.*Received: 'no.h5'"):
         printed_json("export", "no.h5", "--out", tmp_path / "out")
