@@ -47,7 +47,7 @@ def read_tensor(given: Any, binary: memoryview, most: int) -> tuple[Tensor, memo
     if not isinstance(given, dict):
         raise BadRequest('An input must be an object with "name", "shape" and "datatype".')
     name, datatype = given.get("name"), given.get("datatype")
-    if name not in DATATYPES:
+    if not isinstance(name, str) or name not in DATATYPES:
         raise BadRequest(f'The input must be named "image" or "image_bytes". Received: {short(name)}.')
     if datatype not in DATATYPES[name]:
         expected = " or ".join(DATATYPES[name])

@@ -225,6 +225,8 @@ def with_binary(content, *, size=None, head=None, name="image_bytes", datatype="
         (json.dumps({"inputs": [3]}).encode(), {}, "An input must be an object"),
         (json.dumps({"inputs": [image_tensor(shape=None)]}).encode(), {}, 'must have a "shape"'),
         (json.dumps({"inputs": [image_tensor(name="pixels")]}).encode(), {}, "The input must be named"),
+        (json.dumps({"inputs": [image_tensor(name=["image"])]}).encode(), {}, "The input must be named"),
+        (json.dumps({"inputs": [image_tensor(datatype=["UINT8"])]}).encode(), {}, "must have datatype UINT8 or FP32"),
         (json.dumps({"inputs": [image_tensor(data={})]}).encode(), {}, "180 values. Received: 0."),
         (json.dumps({"inputs": [image_tensor(data=["a"] * 180)]}).encode(), {}, "something that is no number"),
         (
