@@ -3,6 +3,7 @@
 import base64
 import json
 import subprocess
+import time
 
 import numpy as np
 import pytest
@@ -271,12 +272,21 @@ def test_v2_damaged_file_is_told_without_its_content(tiny_server):
 # What both share
 
 
+def logged(server, request_id):
+    """Returns the line of the log about a request; it is written once the answer is sent."""
+    for _ in range(100):
+        lines = [json.loads(line) for line in server.said().splitlines() if line.endswith("}")]
+        if found := [line for line in lines if line.get("request_id") == request_id]:
+            return found[0]
+        time.sleep(0.05)
+    raise AssertionError("not logged")
+
+
 def test_request_id_comes_back_and_is_logged(tiny_server):
     headers = {"X-Request-ID": "of-the-client/1"}
     status, answered, _ = tiny_server.whole("POST", V1, json.dumps({"instances": IMAGES.tolist()}), headers)
     assert (status, answered["X-Request-ID"]) == (200, "of-the-client/1")
-    logged = [json.loads(line) for line in tiny_server.said().splitlines() if line.startswith("{")]
-    (line,) = [line for line in logged if line.get("request_id") == "of-the-client/1"]
+    line = logged(tiny_server, "of-the-client/1")
     assert (line["model"], line["version"], line["images"], line["status"]) == ("tiny", "12", 3, 200)
     assert (line["method"], line["path"]) == ("POST", V1)
     assert line["milliseconds"] > 0
@@ -287,6 +297,7 @@ def test_request_id_comes_back_and_is_logged(tiny_server):
 
 def test_metrics_count_requests_errors_and_batches(tiny_server):
     def value(name):
+        time.sleep(0.02)  # an answer is counted once it is sent
         lines = tiny_server.request("GET", "/metrics")[1].decode().splitlines()
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
