@@ -33,7 +33,7 @@ class AcceleratedOptimizer(keras.optimizers.Optimizer):
         return variables[self._get_variable_index(weight)]
 
     def is_excluded(self, variable: Any) -> bool:
-        """Returns whether `exclude_from_weight_decay` was told a Keras variable; no where Keras does not tell."""
+        """Returns whether `exclude_from_weight_decay` named a Keras variable, as far as this Keras remembers."""
         decays = getattr(self, "_use_weight_decay", None)
         return decays is not None and not decays(variable)
 

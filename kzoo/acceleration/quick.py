@@ -60,7 +60,7 @@ class QuickLayer(keras.layers.Layer):
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if "mask" in kwargs and kwargs["mask"] is None:  # what models of Keras's pass on where there is no mask
+        if "mask" in kwargs and kwargs["mask"] is None:  # which functional models pass on where there is none
             del kwargs["mask"]
         training = kwargs.get("training")
         if (
