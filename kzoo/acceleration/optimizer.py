@@ -32,10 +32,13 @@ class AcceleratedOptimizer(keras.optimizers.Optimizer):
         """Returns the one of the optimizer's variables, one a weight, that belongs to a weight."""
         return variables[self._get_variable_index(weight)]
 
+    def can_exclude(self) -> bool:
+        """Returns whether this Keras tells what `exclude_from_weight_decay` named."""
+        return hasattr(self, "_use_weight_decay")
+
     def is_excluded(self, variable: Any) -> bool:
-        """Returns whether `exclude_from_weight_decay` named a Keras variable, as far as this Keras remembers."""
-        decays = getattr(self, "_use_weight_decay", None)
-        return decays is not None and not decays(variable)
+        """Returns whether `exclude_from_weight_decay` named a Keras variable."""
+        return self.can_exclude() and not self._use_weight_decay(variable)
 
     def _backend_update_step(self, grads: Any, trainable_variables: list[Any], learning_rate: Any) -> None:
         if not (SWITCHED_ON and self.step_for_all(grads, trainable_variables, learning_rate)):

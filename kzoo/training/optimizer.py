@@ -88,7 +88,13 @@ class SGD(AcceleratedOptimizer):
 
         Raises:
             ValueError: If the optimizer is built, or `var_names` is one string.
+            NotImplementedError: If this version of Keras does not tell what was excluded.
         """
+        if not self.can_exclude():
+            raise NotImplementedError(
+                "`exclude_from_weight_decay` needs a Keras that tells what was excluded, such as 3.15. "
+                f"Received: Keras {keras.__version__}."
+            )
         if self.built:
             raise ValueError(
                 "`exclude_from_weight_decay` must come before the optimizer is built, which the first step does. "

@@ -195,6 +195,12 @@ def test_exclusion_comes_before_the_first_step():
         kzoo.SGD().exclude_from_weight_decay(var_names="bias")
 
 
+def test_exclusion_is_never_ignored(monkeypatch):
+    monkeypatch.setattr(kzoo.SGD, "can_exclude", lambda self: False)
+    with pytest.raises(NotImplementedError, match="needs a Keras that tells what was excluded"):
+        kzoo.SGD(0.1, weight_decay=0.1).exclude_from_weight_decay(var_names=["bias"])
+
+
 def test_sgd_without_momentum_keeps_nothing_but_rate_and_iterations():
     weight = keras.Variable([1.0, 2.0])
     with_momentum, without = kzoo.SGD(0.5, 0.9), kzoo.SGD(0.5)
