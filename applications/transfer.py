@@ -2,8 +2,8 @@
 
     KERAS_BACKEND=torch python applications/transfer.py --model resnet56 --weights akamaster_resnet56 --data photos/
 
-What is trained already comes from registered weights or a `.weights.h5` file (`--weights`), or from a run directory
-(`--run`). Batch normalization of the features stays as it was trained, in both phases: a small data set would spoil its
+What is trained already comes from a preset or a `.weights.h5` file (`--weights`), or from a run directory (`--run`).
+Batch normalization of the features stays as it was trained, in both phases: a small data set would spoil its
 statistics. `--smoke` trains a small network on the digits 0 to 4 and transfers it to 5 to 9.
 """
 
@@ -24,7 +24,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="resnet20", choices=kzoo.list_models(), help="what the weights are of")
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
-        "--weights", default="akamaster_resnet20", help="name of registered weights, or .weights.h5 file"
+        "--weights", default="akamaster_resnet20", help="preset (name, folder or hf://owner/name), or .weights.h5 file"
     )
     source.add_argument("--run", help="run directory of the network to transfer, instead of --model and --weights")
     parser.add_argument("--data", default="digits", help="name of the new dataset, or path of a folder or zip")

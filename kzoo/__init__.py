@@ -28,10 +28,11 @@ if process.is_asked_for():
 if TYPE_CHECKING:
     from kzoo.acceleration.registry import acceleration_report
     from kzoo.blocks import residual_block, residual_stage
-    from kzoo.data import Augmentation, Batches, Dataset, Decoding, Split, load_dataset, prepare_dataset
+    from kzoo.data import Augmentation, Batches, Dataset, Decoding, Mixing, Split, load_dataset, prepare_dataset
     from kzoo.evaluation import Evaluation, evaluate
     from kzoo.experiment import evaluate_saved, train
-    from kzoo.export import Exported, export_model, export_saved, fold_batch_norm
+    from kzoo.export import Exported, export_model, export_saved
+    from kzoo.folding import fold_batch_norm
     from kzoo.initializers import HeNormal
     from kzoo.layers import (
         Add,
@@ -44,9 +45,33 @@ if TYPE_CHECKING:
         ScaleShift,
         ZeroPadShortcut,
     )
-    from kzoo.models import Description, Model, describe, fetch_weights, import_checkpoint, resnet, wide_resnet
+    from kzoo.models import (
+        Description,
+        Model,
+        Preset,
+        describe,
+        fetch_preset,
+        import_checkpoint,
+        load_preset,
+        resnet,
+        wide_resnet,
+    )
     from kzoo.ops import deterministic, precision, set_precision
+    from kzoo.presets import (
+        PresetInfo,
+        add_preset,
+        cached_preset,
+        decode_predictions,
+        list_presets,
+        load_torch_checkpoint,
+        load_weights,
+        preset_info,
+        push_preset,
+        save_preset,
+        save_weights,
+    )
     from kzoo.serving import serve
+    from kzoo.sweeps import Sweep, sweep
     from kzoo.training import (
         SGD,
         Prediction,
@@ -54,29 +79,29 @@ if TYPE_CHECKING:
         Run,
         StepSchedule,
         fit,
+        list_recipes,
         predict_files,
         recipe,
         set_pixel_statistics,
-    )
-    from kzoo.weights import (
-        WeightsEntry,
-        add_weights,
-        cached_weights,
-        decode_predictions,
-        list_weights,
-        load_torch_checkpoint,
-        load_weights,
-        save_weights,
-        weights_info,
     )
 else:
     _NAMES = {
         "acceleration.registry": ["acceleration_report"],
         "blocks": ["residual_block", "residual_stage"],
-        "data": ["Augmentation", "Batches", "Dataset", "Decoding", "Split", "load_dataset", "prepare_dataset"],
+        "data": [
+            "Augmentation",
+            "Batches",
+            "Dataset",
+            "Decoding",
+            "Mixing",
+            "Split",
+            "load_dataset",
+            "prepare_dataset",
+        ],
         "evaluation": ["Evaluation", "evaluate"],
         "experiment": ["evaluate_saved", "train"],
-        "export": ["Exported", "export_model", "export_saved", "fold_batch_norm"],
+        "export": ["Exported", "export_model", "export_saved"],
+        "folding": ["fold_batch_norm"],
         "initializers": ["HeNormal"],
         "layers": [
             "Add",
@@ -89,9 +114,33 @@ else:
             "ScaleShift",
             "ZeroPadShortcut",
         ],
-        "models": ["Description", "Model", "describe", "fetch_weights", "import_checkpoint", "resnet", "wide_resnet"],
+        "models": [
+            "Description",
+            "Model",
+            "Preset",
+            "describe",
+            "fetch_preset",
+            "import_checkpoint",
+            "load_preset",
+            "resnet",
+            "wide_resnet",
+        ],
         "ops": ["deterministic", "precision", "set_precision"],
+        "presets": [
+            "PresetInfo",
+            "add_preset",
+            "cached_preset",
+            "decode_predictions",
+            "list_presets",
+            "load_torch_checkpoint",
+            "load_weights",
+            "preset_info",
+            "push_preset",
+            "save_preset",
+            "save_weights",
+        ],
         "serving": ["serve"],
+        "sweeps": ["Sweep", "sweep"],
         "training": [
             "SGD",
             "Prediction",
@@ -99,20 +148,10 @@ else:
             "Run",
             "StepSchedule",
             "fit",
+            "list_recipes",
             "predict_files",
             "recipe",
             "set_pixel_statistics",
-        ],
-        "weights": [
-            "WeightsEntry",
-            "add_weights",
-            "cached_weights",
-            "decode_predictions",
-            "list_weights",
-            "load_torch_checkpoint",
-            "load_weights",
-            "save_weights",
-            "weights_info",
         ],
     }
     _get, __dir__ = lazily(__name__, _NAMES)
@@ -146,20 +185,23 @@ __all__ = [
     "Evaluation",
     "Exported",
     "HeNormal",
+    "Mixing",
     "Model",
     "PixelNormalization",
     "Prediction",
+    "Preset",
+    "PresetInfo",
     "ReLU",
     "Recipe",
     "Run",
     "ScaleShift",
     "Split",
     "StepSchedule",
-    "WeightsEntry",
+    "Sweep",
     "ZeroPadShortcut",
     "acceleration_report",
-    "add_weights",
-    "cached_weights",
+    "add_preset",
+    "cached_preset",
     "create_model",
     "decode_predictions",
     "describe",
@@ -168,28 +210,33 @@ __all__ = [
     "evaluate_saved",
     "export_model",
     "export_saved",
-    "fetch_weights",
+    "fetch_preset",
     "fit",
     "fold_batch_norm",
     "import_checkpoint",
     "list_models",
-    "list_weights",
+    "list_presets",
+    "list_recipes",
     "load_dataset",
+    "load_preset",
     "load_torch_checkpoint",
     "load_weights",
     "precision",
     "predict_files",
     "prepare_dataset",
+    "preset_info",
+    "push_preset",
     "recipe",
     "residual_block",
     "residual_stage",
     "resnet",
+    "save_preset",
     "save_weights",
     "serve",
     "set_pixel_statistics",
     "set_precision",
+    "sweep",
     "train",
-    "weights_info",
     "wide_resnet",
     *list_models(),
 ]

@@ -55,6 +55,31 @@ def number(value: Any, name: str) -> float:
     return found
 
 
+def pair(values: Any, name: str) -> tuple[float, float]:
+    """Returns two finite numbers, of Python or NumPy, as a tuple of Python's own.
+
+    Raises:
+        ValueError: If they are not two, or one is no number.
+    """
+    given = tuple(values) if isinstance(values, Iterable) and not isinstance(values, str) else ()
+    if len(given) != 2:
+        raise ValueError(f"`{name}` must be two numbers. Received: {name}={values!r}.")
+    return number(given[0], name), number(given[1], name)
+
+
+def shares(values: Any, name: str) -> tuple[float, ...]:
+    """Returns numbers above 0, up to 1, as a tuple of Python's own.
+
+    Raises:
+        ValueError: If they are something else.
+    """
+    are_several = isinstance(values, Iterable) and not isinstance(values, str)
+    given = tuple(number(value, name) for value in values) if are_several else (0.0,)
+    if not all(0 < value <= 1 for value in given):
+        raise ValueError(f"`{name}` must be numbers above 0, up to 1. Received: {name}={values!r}.")
+    return given
+
+
 def boolean(value: Any, name: str) -> bool:
     """Returns a boolean, of Python or NumPy, as Python's own.
 

@@ -2,23 +2,33 @@
 
 from typing import Any, get_args
 
-from kzoo.arguments import integer, number, text
+import keras
+
+from kzoo.arguments import boolean, integer, number, text
 from kzoo.choices import Normalization, Order, Shortcut, check_choice
 from kzoo.initializers import HeNormal
 from kzoo.layers import Add, BatchNorm, Conv2D, Dropout, ReLU, ZeroPadShortcut
 
 
 def convolution(
-    x: Any, filters: int, *, kernel_size: int = 3, stride: int = 1, use_bias: bool, seed: int, name: str
+    x: Any,
+    filters: int,
+    *,
+    kernel_size: int = 3,
+    stride: int = 1,
+    use_bias: bool,
+    zero: bool = False,
+    seed: int,
+    name: str,
 ) -> Any:
-    """Adds one convolution, its kernel drawn from `(seed, name)`."""
-    initializer = HeNormal(seed, f"{name}/kernel")
+    """Adds one convolution, its kernel drawn from `(seed, name)`, or zero."""
+    initializer = keras.initializers.Zeros() if zero else HeNormal(seed, f"{name}/kernel")
     return Conv2D(filters, kernel_size, stride, use_bias=use_bias, kernel_initializer=initializer, name=name)(x)
 
 
-def norm(x: Any, normalization: Normalization, *, name: str) -> Any:
-    """Adds batch normalization, or nothing."""
-    return BatchNorm(name=name)(x) if normalization else x
+def norm(x: Any, normalization: Normalization, *, zero: bool = False, name: str) -> Any:
+    """Adds batch normalization, its scale 1 or zero, or nothing."""
+    return BatchNorm(gamma_initializer="zeros" if zero else "ones", name=name)(x) if normalization else x
 
 
 def relu(x: Any, *, name: str) -> Any:
@@ -35,6 +45,7 @@ def residual_block(
     shortcut: Shortcut = "pad",
     normalization: Normalization = "batch",
     dropout: float = 0.0,
+    zero_init_residual: bool = False,
     seed: int = 0,
     name: str,
 ) -> Any:
@@ -60,6 +71,10 @@ def residual_block(
             norm). `"none"` leaves the shortcut out, everywhere. Defaults to `"pad"`.
         normalization: `"batch"`, or `None` for biases instead. Defaults to `"batch"`.
         dropout: Float in [0, 1), the fraction to drop. Defaults to `0.0`, no layer.
+        zero_init_residual: Boolean, whether the block starts as its shortcut alone: the scale of the last norm is 0 at
+            first, or the last convolution's kernel where no norm comes after it (`"preact"`, and without
+            normalization). Not with `"additive"`, whose last ReLU has no gradient at 0, nor without a shortcut.
+            Defaults to `False`.
         seed: Integer from which weights and masks are drawn. Defaults to `0`.
         name: String, what the names of the layers start with.
 
@@ -77,6 +92,7 @@ def residual_block(
         - [He et al., 2015](https://arxiv.org/abs/1512.03385), section 3
         - [He et al., 2016](https://arxiv.org/abs/1603.05027), section 4
         - [Zagoruyko & Komodakis, 2016](https://arxiv.org/abs/1605.07146), section 2.4 (dropout)
+        - [Goyal et al., 2017](https://arxiv.org/abs/1706.02677), section 5.1 (scale of 0)
     """
     check_choice("order", order, get_args(Order))
     check_choice("shortcut", shortcut, get_args(Shortcut))
@@ -86,6 +102,11 @@ def residual_block(
     dropout, name = number(dropout, "dropout"), text(name, "name")
     if not 0 <= dropout < 1:
         raise ValueError(f"`dropout` must be at least 0 and below 1. Received: dropout={dropout}.")
+    if boolean(zero_init_residual, "zero_init_residual") and (order == "additive" or shortcut == "none"):
+        raise ValueError(
+            "`zero_init_residual` must be False with order='additive', whose last ReLU has no gradient at 0, and with "
+            f"shortcut='none', where nothing is left of a block. Received: order={order!r}, shortcut={shortcut!r}."
+        )
     if len(getattr(x, "shape", ())) != 4:
         raise ValueError(f"`x` must be a Keras tensor of shape (batch, height, width, channels). Received: x={x!r}.")
     use_bias = normalization is None
@@ -99,9 +120,11 @@ def residual_block(
     y = relu(norm(y, normalization, name=f"{name}_norm{last}"), name=f"{name}_relu{last}")
     if dropout:
         y = Dropout(dropout, seed=seed, name=f"{name}_dropout")(y)
-    y = convolution(y, filters, use_bias=use_bias, seed=seed, name=f"{name}_conv2")
-    if order != "preact":
-        y = norm(y, normalization, name=f"{name}_norm2")
+    ends_with_norm = order != "preact" and normalization is not None
+    zero_kernel = zero_init_residual and not ends_with_norm
+    y = convolution(y, filters, use_bias=use_bias, zero=zero_kernel, seed=seed, name=f"{name}_conv2")
+    if ends_with_norm:
+        y = norm(y, normalization, zero=zero_init_residual, name=f"{name}_norm2")
     if order == "additive":
         y = relu(y, name=f"{name}_relu2")
 

@@ -11,12 +11,31 @@ Normalization = Literal["batch"] | None
 Order = Literal["classic", "preact", "additive"]
 Shortcut = Literal["pad", "projection", "none"]
 PadMode = Literal["constant", "reflect"]
+FlipMode = Literal["random", "alternate"]
+EraseFill = Literal["noise", "grey"]
 ResizeMode = Literal["stretch", "crop", "pad"]
 Precision = Literal["float32", "mixed_bfloat16", "float64"]
+TestTimeAugmentation = Literal["mirror"]
 SplitName = Literal["train", "validation", "test"]
 Format = Literal["saved_model", "onnx", "litert", "openvino"]
-LayoutName = Literal["akamaster", "chenyaofo"]
+LayoutName = Literal["akamaster", "chenyaofo", "pytorchcv"]
 Dtype = Literal["float64", "float32"]
+Optimizer = Literal[
+    "sgd",
+    "adadelta",
+    "adafactor",
+    "adagrad",
+    "adam",
+    "adamax",
+    "adamw",
+    "ftrl",
+    "lamb",
+    "lion",
+    "muon",
+    "nadam",
+    "rmsprop",
+    "schedulefreeadamw",
+]
 Device = Literal["cpu", "gpu"]
 
 _LEAST_SIMILAR = 0.6  # of difflib's ratio, as `difflib.get_close_matches` has it

@@ -5,29 +5,33 @@ from collections.abc import Mapping
 from types import NoneType
 from typing import Any, get_args
 
+import keras
+
 from kzoo.arguments import boolean, instance, objects, path
-from kzoo.choices import SplitName, check_choice
+from kzoo.choices import SplitName, TestTimeAugmentation, check_choice
 from kzoo.data import Dataset
 from kzoo.evaluation import Evaluation
 from kzoo.evaluation import evaluate as evaluate_model
-from kzoo.models import create_model
+from kzoo.models import Preset, create_model
 from kzoo.models.arguments import check_arguments
 from kzoo.ops import precision
 from kzoo.training import Recipe, Run, fit, set_pixel_statistics
-from kzoo.training import recipe as named_recipe
 from kzoo.training.keeper import Interval
+from kzoo.training.known_recipes import find_recipe
 
 
 def train(
     model: str,
     dataset: Dataset,
-    recipe: Recipe | str = "default",
+    recipe: Recipe | str | os.PathLike[str] = "default",
+    callbacks: Any = (),
     *,
     seed: int = 0,
     run_dir: str | os.PathLike[str] | None = None,
     verbose: Any = "auto",
     resume: bool = False,
     checkpoint_every: str | int = "60s",
+    teacher: keras.Model | Run | str | os.PathLike[str] | None = None,
     **arguments: Any,
 ) -> Run:
     """Builds a new model for a dataset in the recipe's precision, fits its input normalization, and trains it.
@@ -37,12 +41,14 @@ def train(
     Args:
         model: Name of a model, one of `kzoo.list_models()`.
         dataset: The `Dataset`; its image shape and number of classes become the model's.
-        recipe: A `Recipe` or the name of one. Defaults to `"default"`.
+        recipe: As for `kzoo.fit`. Defaults to `"default"`.
+        callbacks: As for `kzoo.fit`. Defaults to `()`.
         seed: Integer, 0 or larger, of weights, batches and masks. Defaults to `0`.
         run_dir: As for `kzoo.fit`.
         verbose: As for `kzoo.fit`.
         resume: As for `kzoo.fit`.
         checkpoint_every: As for `kzoo.fit`.
+        teacher: As for `kzoo.fit`.
         **arguments: Further arguments of the model, such as `dropout`.
 
     Returns:
@@ -53,18 +59,19 @@ def train(
         FileExistsError: If `run_dir` has content.
     """
     check_arguments(arguments, without=("input_shape", "classes", "seed"))
-    recipe = named_recipe(recipe) if isinstance(recipe, str) else recipe
+    recipe = find_recipe(recipe)
     instance(dataset, "dataset", Dataset, "a kzoo.Dataset, such as `kzoo.load_dataset` returns")
-    instance(recipe, "recipe", Recipe, "a kzoo.Recipe, or the name of one")
     resume = boolean(resume, "resume")
     Interval.parse(checkpoint_every)
     if run_dir is not None:
         run_dir = path(run_dir, "run_dir")
+    if recipe.zero_init_residual:
+        arguments = {"zero_init_residual": True, **arguments}
     with precision(recipe.precision):
         built = create_model(model, input_shape=dataset.image_shape, classes=dataset.classes, seed=seed, **arguments)
         set_pixel_statistics(built, dataset, recipe)
-        going: Any = {"run_dir": run_dir, "resume": resume, "checkpoint_every": checkpoint_every}
-        return fit(built, dataset, recipe, seed=seed, verbose=verbose, arguments=arguments, **going)
+        going: Any = {"run_dir": run_dir, "resume": resume, "checkpoint_every": checkpoint_every, "teacher": teacher}
+        return fit(built, dataset, recipe, callbacks, seed=seed, verbose=verbose, arguments=arguments, **going)
 
 
 def evaluate_saved(
@@ -72,43 +79,60 @@ def evaluate_saved(
     *,
     model: str | None = None,
     weights: str | os.PathLike[str] | None = None,
+    preset: str | os.PathLike[str] | None = None,
     dataset: Dataset | None = None,
     split: str = "test",
+    tta: str | None = None,
     custom_objects: Mapping[str, Any] | None = None,
 ) -> Evaluation:
-    """Evaluates a run, or a model of the zoo with a weights file.
+    """Evaluates a run, a preset, or a model of the zoo with weights.
 
     Args:
         run: Path of a run directory.
         model: Name of a model, instead of a run; needs `weights` and `dataset`.
-        weights: Its weights: path of a weights file, or name of registered weights.
+        weights: Its weights, as of `kzoo.resnet`.
+        preset: A preset, as of `kzoo.Preset`, instead of a run; needs `dataset`.
         dataset: The `Dataset`, of the run's classes. Defaults to the run's own.
         split: `"train"`, `"validation"` or `"test"`. Defaults to `"test"`.
+        tta: As for `kzoo.evaluate`. A dataset with `flip=False` is refused: its classes may change in a mirror.
+            Defaults to `None`.
         custom_objects: As of `Run.load_model`. Defaults to `None`.
 
     Returns:
         An `Evaluation`.
 
     Raises:
-        ValueError: If neither a run nor model, weights and dataset are given, or they do not go together: a run and
-            data of other classes, also where the run's own data have others by now.
+        ValueError: If neither a run nor a preset and a dataset nor model, weights and dataset are given, or they do not
+            go together: a run or a preset and data of other classes, also where the run's own have others by now.
     """
     check_choice("split", split, get_args(SplitName))
+    if tta is not None:
+        check_choice("tta", tta, get_args(TestTimeAugmentation))
     instance(dataset, "dataset", (Dataset, NoneType), "a kzoo.Dataset, such as `kzoo.load_dataset` returns")
     objects(custom_objects)
-    if run is not None and model is None and weights is None:
+    if preset is not None and dataset is not None and run is model is weights is None:
+        opened_preset = Preset(preset)
+        if opened_preset.class_names is not None:
+            dataset.check_class_names(opened_preset.class_names, opened_preset.folder)
+        built = opened_preset.load_model()
+    elif run is not None and model is None and weights is None and preset is None:
         opened = Run(run)
         dataset = dataset or opened.load_dataset()
         opened.check_classes(dataset)
         built = opened.load_model(custom_objects)
-    elif run is None and model is not None and weights is not None and dataset is not None:
+    elif run is preset is None and model is not None and weights is not None and dataset is not None:
         built = create_model(
             model, weights=os.fspath(weights), input_shape=dataset.image_shape, classes=dataset.classes
         )
     else:
         raise ValueError(
-            "Expected either a run, or a model with weights and data. "
-            f"Received: run={run}, model={model}, weights={weights}, dataset={dataset and dataset.name}."
+            "Expected either a run, or a preset with data, or a model with weights and data. Received: "
+            f"run={run}, preset={preset}, model={model}, weights={weights}, dataset={dataset and dataset.name}."
+        )
+    if tta == "mirror" and not dataset.flip:
+        raise ValueError(
+            "`tta='mirror'` needs data whose classes a mirror does not change: `load_dataset(..., flip=True)` says so. "
+            f"Received: {dataset.name!r}, with flip=False."
         )
     part = getattr(dataset, split)
-    return evaluate_model(built, part, class_names=dataset.class_names)
+    return evaluate_model(built, part, class_names=dataset.class_names, tta=tta)

@@ -79,6 +79,45 @@ def test_block_with_a_dead_branch_passes_gradients_by_its_skip_alone(order):
     np.testing.assert_array_equal(gradient_at_input("pad"), 1)
 
 
+@pytest.mark.parametrize(
+    ("order", "normalization", "layer", "weight"),
+    [
+        ("classic", "batch", "norm2", "gamma"),
+        ("preact", "batch", "conv2", "kernel"),
+        ("classic", None, "conv2", "kernel"),
+    ],
+)
+def test_block_that_starts_at_zero_is_its_shortcut_and_learns(order, normalization, layer, weight):
+    form = {"order": order, "normalization": normalization}
+    model, other = (block(zero_init_residual=zero, **form) for zero in (True, False))
+    for variable, theirs in zip(model.weights, other.get_weights(), strict=True):  # nothing else is another
+        is_zero = variable.path == f"block_{layer}/{weight}"
+        np.testing.assert_array_equal(ops.convert_to_numpy(variable), 0 * theirs if is_zero else theirs)
+    x = ops.convert_to_tensor(np.random.RandomState(0).uniform(0.5, 1.5, (2, 6, 6, 4)).astype("float32"))
+    np.testing.assert_array_equal(ops.convert_to_numpy(model(x, training=True)), x)
+    target = getattr(model.get_layer(f"block_{layer}"), weight)
+    (slope,), _ = kzoo.ops.gradients(lambda: (ops.sum(model(x, training=True) ** 3), ()), [target])
+    assert np.abs(ops.convert_to_numpy(slope)).max() > 0.1
+
+
+def test_block_that_starts_at_zero_is_built_again_so():
+    model = block(zero_init_residual=True)
+    for again in (keras.models.clone_model(model), keras.models.model_from_json(model.to_json())):
+        scales = [ops.convert_to_numpy(again.get_layer(f"block_norm{i}").gamma) for i in (1, 2)]
+        np.testing.assert_array_equal(scales, [[1] * 4, [0] * 4])
+
+
+def test_norm_says_nothing_of_a_scale_of_one():
+    """What runs recorded before there was another."""
+    assert "gamma_initializer" not in block().to_json()
+
+
+@pytest.mark.parametrize("form", [{"order": "additive"}, {"shortcut": "none"}])
+def test_block_that_could_never_learn_does_not_start_at_zero(form):
+    with pytest.raises(ValueError, match="`zero_init_residual` must be False with .* Received: order="):
+        block(zero_init_residual=True, **form)
+
+
 def test_dropped_units_carry_no_activation_and_no_gradient():
     layer = kzoo.Dropout(0.5, name="drop")
     layer.build((4, 8))

@@ -6,8 +6,8 @@ import pytest
 from kzoo import choices
 from kzoo.data.originals import ORIGINALS
 from kzoo.models import list_models
+from kzoo.presets import LAYOUTS, list_presets
 from kzoo.training import RECIPES
-from kzoo.weights import LAYOUTS, list_weights
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from kzoo.weights import LAYOUTS, list_weights
         ("digit", ["digits", *ORIGINALS], "digits"),
         ("cifar-100", ["digits", *ORIGINALS], "cifar100"),
         ("akamster", list(RECIPES), "akamaster"),
-        ("akamaster-resnet56", list_weights(), "akamaster_resnet56"),
+        ("akamaster-resnet56", list_presets(), "akamaster_resnet56"),
         ("tset", get_args(choices.SplitName), "test"),
         ("valid", get_args(choices.SplitName), "validation"),
         ("savedmodel", get_args(choices.Format), "saved_model"),

@@ -20,9 +20,9 @@ from kzoo.data.report import look_at
 from kzoo.parity.comparison import Comparison
 from kzoo.parity.recording import Recording
 from kzoo.parity.report import write_report
+from kzoo.presets.loading import replace_file
 from kzoo.training.compare import compare_runs
 from kzoo.training.run import METRICS, write_json
-from kzoo.weights.loading import replace_file
 
 # Starts as the program does, without Keras.
 HOLDER = """

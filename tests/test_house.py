@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "durable": set(),
     "environment": set(),
     "errors": set(),
-    "evaluation": {"arguments"},
+    "evaluation": {"arguments", "choices"},
     "export": {
         "__init__",
         "acceleration",
@@ -46,14 +46,17 @@ MAY_IMPORT = {
         "durable",
         "errors",
         "evaluation",
+        "folding",
         "layers",
         "models",
         "rebuilding",
         "recursion",
         "training",
-        "weights",
+        "presets",
     },
     "experiment": {"arguments", "choices", "data", "evaluation", "models", "ops", "training"},
+    # For whoever only predicts: exports, and teachers of a training.
+    "folding": {"acceleration", "arguments", "layers", "models", "recursion"},
     "initializers": {"arguments", "streams"},
     "layers": {"acceleration", "arguments", "ops", "streams"},
     "lazy": set(),
@@ -70,7 +73,7 @@ MAY_IMPORT = {
         "ops",
         "recursion",
         "streams",
-        "weights",
+        "presets",
     },
     "ops": {"acceleration", "choices", "environment"},
     "parity": {
@@ -87,6 +90,17 @@ MAY_IMPORT = {
         "streams",
         "training",
     },
+    # How images become pixels, the facts of published datasets and what a model's answers are, for cards.
+    "presets": {
+        "arguments",
+        "bounded",
+        "choices",
+        "data",
+        "download",
+        "durable",
+        "evaluation",
+        "lazy",
+    },
     # What a run's or an export's JSON may name: the layers and the class of models.
     "rebuilding": {"acceleration", "arguments", "initializers", "layers", "models", "recursion"},
     # A thousand layers in a row, for whoever builds, reads or writes models.
@@ -94,6 +108,19 @@ MAY_IMPORT = {
     "serving": {"arguments", "bounded", "data", "export", "lazy"},
     "startup": {"environment"},
     "streams": set(),
+    # Reads what is left without Keras; above `experiment`, which trains.
+    "sweeps": {
+        "arguments",
+        "data",
+        "durable",
+        "environment",
+        "errors",
+        "experiment",
+        "lazy",
+        "models",
+        "streams",
+        "training",
+    },
     "training": {
         "acceleration",
         "archives",
@@ -105,14 +132,14 @@ MAY_IMPORT = {
         "environment",
         "errors",
         "evaluation",
+        # The teacher of a training only predicts.
+        "folding",
         "lazy",
         "ops",
         "rebuilding",
         "recursion",
-        "weights",
+        "presets",
     },
-    # The facts of published datasets, which published weights were trained on.
-    "weights": {"arguments", "bounded", "choices", "data", "download", "durable", "evaluation"},
 }
 HEAVY = {"array_record", "jax", "matplotlib", "sklearn", "tensorflow", "tensorflow_datasets", "torch"}
 
@@ -230,7 +257,7 @@ def lazy_names(tree, package):
     return {name: f"{package}{module}" for module, names in table.items() for name in names}
 
 
-@pytest.mark.parametrize("package", ["", "models.", "serving.", "training."])
+@pytest.mark.parametrize("package", ["", "models.", "presets.", "serving.", "sweeps.", "training."])
 def test_lazy_names_are_those_that_type_checkers_see(package):
     tree = ast.parse((PACKAGE / package.removesuffix(".") / "__init__.py").read_text())
     assert lazy_names(tree, package) == imports_for_types(tree)

@@ -72,6 +72,7 @@ def path(*taken, refused=("", "none", LONG, "a\0b", 3, True, 1.5, None, ["a"])):
     return Takes(*taken, refused=refused)
 
 
+SOURCE = path(refused=("", "none", LONG, "a\0b", "hf://a", "hf://a/../b", 3, True, 1.5, None, ["a"]))
 OBJECTS = Takes(refused=[3, "a", True, ["a"]])
 NEW_PATH = path(refused=("", "a\0b", 3, True, 1.5, ["a"]))
 FOLDER = path(refused=("a\0b", 3, True, 1.5, ["a"]))
@@ -112,6 +113,7 @@ MODEL_ARGUMENTS = {
     "shortcut": Takes("pad", "projection", "none", None, refused=["", "nothing", 3, True]),
     "normalization": choice("batch", none=True),
     "dropout": number(0, 0.999, np.float32(0.5), refused=[1, -0.001, 2**63]),
+    "zero_init_residual": BOOLEAN,
     "seed": SEED,
     "name": Takes("a", refused=["", None, 3, True]),
 }
@@ -129,13 +131,33 @@ DECODING = {
     "background": integer(0, 255),
 }
 
+SHARE = number(0, 1, np.float32(0.5), refused=[-0.1, 1.1])
+ALPHA = number(0, 0.2, 100, refused=[-0.1, 101])
+SCALES = Takes((), [0.5, 1], np.array([0.75]), refused=[None, 0.5, "ab", (0,), (1.1,), (NAN,), ("a",)])
+ERASING = {
+    "flip_mode": choice("random", "alternate"),
+    "erase": SHARE,
+    "erase_area": Takes(
+        (0.5, 1),
+        [0.1, 0.1],
+        np.array([0.1, 0.2]),
+        refused=[None, 0.5, "ab", (), (0.5,), (0, 0.5), (0.5, 0.4), (0.5, 1.1), (NAN, 1), ("a", "b"), (0.1, 0.2, 0.3)],
+    ),
+    "erase_aspect": number(0.001, 1, refused=[0, -1, 1.1]),
+    "erase_fill": choice("noise", "grey"),
+}
+
 TABLE = {
-    "Augmentation": ({}, {"crop_padding": integer(0), "flip": BOOLEAN, "pad_mode": choice("constant", "reflect")}),
+    "Augmentation": (
+        {},
+        {"crop_padding": integer(0), "flip": BOOLEAN, "pad_mode": choice("constant", "reflect"), **ERASING},
+    ),
     "BatchNorm": (
         {},
         {
             "momentum": number(0, 1, np.float32(0.5), refused=[-0.1, 1.1]),
             "epsilon": number(1e-12, 1, np.float64(0.5), refused=[0, -1]),
+            "gamma_initializer": Takes("zeros", None),
         },
     ),
     "Batches": (
@@ -148,6 +170,8 @@ TABLE = {
             "seed": SEED,
             "shuffle": BOOLEAN,
             "augmentation": Takes(None, kzoo.Augmentation(), refused=[3, True, "flip", {"flip": True}]),
+            "scales": SCALES,
+            "mixing": Takes(None, kzoo.Mixing(), refused=[3, True, "mixup", {"mixup": 1}]),
         },
     ),
     "Conv2D": (
@@ -184,6 +208,7 @@ TABLE = {
         {"rate": number(0, 0.999, np.float32(0.5), refused=[1, -0.1]), "seed": integer(0)},
     ),
     "HeNormal": ({"seed": 0, "path": "a"}, {"seed": integer(0), "path": Takes("a", "ö", refused=[None, 3, True, ""])}),
+    "Mixing": ({}, {"mixup": ALPHA, "cutmix": ALPHA, "share": SHARE}),
     "PixelNormalization": (
         {},
         {
@@ -225,6 +250,27 @@ TABLE = {
             "patience": integer(1, none=True),
             "min_delta": number(0, 1, refused=[-1]),
             "precision": choice("float32", "mixed_bfloat16", "float64"),
+            "optimizer": choice("sgd", "adamw"),
+            "optimizer_arguments": Takes({}, refused=[None, 3, "a", ["a"], {3: 1}, {"a": None}, {"a": {}}, {"b": 1}]),
+            "clip_norm": number(0.1, none=True, refused=[0, -1]),
+            "global_clip_norm": number(0.1, none=True, refused=[0, -1]),
+            "clip_value": number(0.1, none=True, refused=[0, -1]),
+            "accumulate_steps": integer(1),
+            "bias_rate": number(0.1, 64, refused=[0, -1]),
+            "class_weights": Takes(
+                None, "balanced", {"a": 2}, {"a": 0}, refused=["", "even", 3, {}, ["a"], {3: 1}, {"a": -1}, {"a": NAN}]
+            ),
+            **ERASING,
+            "mixup": ALPHA,
+            "cutmix": ALPHA,
+            "mix_share": SHARE,
+            "image_scales": SCALES,
+            "ema": number(0, 0.999, refused=[1, -0.1]),
+            "zero_init_residual": BOOLEAN,
+            "distillation_weight": number(0, 1, np.float32(0.5), refused=[-0.1, 1.1]),
+            "temperature": number(0.5, 20, refused=[0, -1]),
+            "lookahead_steps": integer(0),
+            "lookahead_share": number(0.1, 1, refused=[0, 1.1]),
         },
     ),
     "Run": ({}, {"directory": path()}),
@@ -236,6 +282,7 @@ TABLE = {
             "nesterov": BOOLEAN,
             "weight_decay": number(0, 1, none=True, refused=[-1]),
             "decay_on": choice("kernels", "all"),
+            "bias_rate": number(0.1, 64, refused=[0, -1]),
             "name": Takes("a", refused=[3, True]),
         },
     ),
@@ -288,11 +335,14 @@ TABLE = {
             "warmup_start": number(0, 1, refused=[-0.1, 1.1]),
             "milestones": Takes((), [1, np.int8(2)], refused=[None, 3, "12", (1.5,), (-1,), (2, 1), (NAN,)]),
             "gamma": number(0, 2, refused=[-1]),
+            "accumulate_steps": integer(1),
         },
     ),
+    "Sweep": ({}, {"directory": path()}),
     "ZeroPadShortcut": ({"filters": 2}, {"filters": integer(1), "stride": integer(1)}),
-    "add_weights": ({}, {"path": path(refused=("", "none", LONG, "a\0b", ".", 3, True, None, ["a"]))}),
-    "cached_weights": ({}, {"entry": Takes(refused=[None, 3, "akamaster_resnet20"])}),
+    "Preset": ({}, {"source": SOURCE}),
+    "add_preset": ({}, {"path": path(refused=("", "none", LONG, "a\0b", ".", 3, True, None, ["a"]))}),
+    "cached_preset": ({}, {"name": choice("akamaster_resnet20")}),
     "create_model": ({}, {"name": choice()}),
     "decode_predictions": (
         {"predictions": np.zeros((1, 3)), "class_names": list("abc")},
@@ -326,6 +376,7 @@ TABLE = {
             "class_names": Takes(None, list("abcdefghij"), refused=["", 3, "abc", ["a"], [1] * 10]),
             "batch_size": integer(1),
             "from_logits": BOOLEAN_OR_NONE,
+            "tta": choice("mirror", none=True),
         },
     ),
     "evaluate_saved": (
@@ -334,8 +385,10 @@ TABLE = {
             "run": path(refused=("", "none", LONG, "a\0b", ".", 3, True, None)),
             "model": choice(),
             "weights": path(refused=("", "none", 3, True, None)),
+            "preset": SOURCE,
             "dataset": Takes(refused=[3, "digits", True]),
             "split": choice(),
+            "tta": choice(),
             "custom_objects": OBJECTS,
         },
     ),
@@ -366,7 +419,7 @@ TABLE = {
             "custom_objects": OBJECTS,
         },
     ),
-    "fetch_weights": ({}, {"name": choice()}),
+    "fetch_preset": ({}, {"source": SOURCE}),
     "fit": (
         {"model": lambda things: things["model"], "dataset": lambda things: things["digits"]},
         {
@@ -387,6 +440,10 @@ TABLE = {
                 np.int64(3),
                 refused=["", "0s", 0, -1, None, True, 1.5, NAN, INF, 2**63, "60 s", "nans"],
             ),
+            "teacher": Takes(None, refused=["none", "", "a\0b", 3, True]),
+            "optimizer": Takes(None, refused=["adam", 3, True, keras.optimizers.Adam]),
+            "schedule": Takes(None, refused=["cosine", 3, 0.1, True, lambda step: 0.1]),
+            "loss": Takes(None, refused=["mse", 3, True, ["mse"]]),
         },
     ),
     "fold_batch_norm": ({}, {"model": Takes(refused=[None, 3, "resnet20"])}),
@@ -415,6 +472,12 @@ TABLE = {
             "cache": BOOLEAN,
         },
     ),
+    "list_models": (
+        {},
+        {"pattern": Takes("*_v2", "none", refused=["", None, 3, True, ["a"]]), "pretrained": BOOLEAN},
+    ),
+    "list_presets": ({}, {}),
+    "load_preset": ({}, {"source": SOURCE}),
     "load_torch_checkpoint": (
         {"model": lambda things: things["model"], "path": "none", "layout": "akamaster"},
         {"model": Takes(refused=[None, 3, "resnet20"]), "path": path(), "layout": choice()},
@@ -445,7 +508,17 @@ TABLE = {
             "progress": BOOLEAN,
         },
     ),
-    "recipe": ({}, {"name": choice("default", "akamaster", "he2015")}),
+    "preset_info": ({}, {"name": choice("akamaster_resnet20")}),
+    "push_preset": (
+        {"folder": "none", "repository": "a/b"},
+        {
+            "folder": path(),
+            "repository": Takes(refused=["", "a", "a/b/c", "../a", None, 3, True]),
+            "private": Takes(refused=[None, 0, 1, "yes", ""]),
+            "message": Takes(refused=["", 3, True]),
+        },
+    ),
+    "recipe": ({}, {"name": path("default", "akamaster", "he2015", refused=(*path().refused, "none.toml", "."))}),
     "residual_block": (
         {"x": lambda things: things["tensor"], "filters": 4, "name": "block"},
         {
@@ -456,6 +529,7 @@ TABLE = {
             "shortcut": choice("pad", "projection", "none"),
             "normalization": MODEL_ARGUMENTS["normalization"],
             "dropout": MODEL_ARGUMENTS["dropout"],
+            "zero_init_residual": BOOLEAN,
             "seed": SEED,
             "name": Takes("a", refused=["", None, 3, True, "a/b"]),
         },
@@ -475,6 +549,18 @@ TABLE = {
         {
             "depth": Takes(np.int8(8), refused=[0, -1, 2, 9, True, None, 8.0, "8", NAN, 2**63]),
             **MODEL_ARGUMENTS,
+        },
+    ),
+    "save_preset": (
+        {"model": lambda things: things["model"], "directory": "preset"},
+        {
+            "model": Takes(refused=[None, 3, "resnet20", keras.Sequential()]),
+            "directory": path("other", refused=("", LONG, "a\0b", 3, True, None, "/dev/null")),
+            "class_names": Takes(list("abcdefghij"), None, refused=["", 3, "abc", ["a"], [1] * 10, ["a"] * 10]),
+            "decoding": Takes(None, kzoo.Decoding((8, 8)), refused=[3, "a", kzoo.Decoding((9, 9))]),
+            "temperature": number(0.5, 1000, none=True, refused=[0, -1, 1001]),
+            "about": Takes(None, {"a": [1]}, refused=[3, "a", True, [1], {"a": object()}, {"a": NAN}]),
+            "construction": Takes(None, refused=[3, "resnet20", True]),
         },
     ),
     "save_weights": (
@@ -501,20 +587,34 @@ TABLE = {
         {name: Takes(refused=[None, 3, "default"]) for name in ("model", "dataset", "recipe")},
     ),
     "set_precision": ({}, {"name": choice("float32")}),
+    "sweep": (
+        {"model": "resnet20", "dataset": lambda things: things["digits"]},
+        {
+            "model": choice(),
+            "dataset": Takes(refused=[None, 3, "digits"]),
+            "recipe": Takes(refused=["", "nothing", None, 3, True, {}]),
+            "grid": Takes(refused=[3, "a", ["a"], {"epochs": 3}, {"epochs": []}, {"epochs": [0]}, {"none": [1]}]),
+            "seeds": Takes(refused=[True, 1.5, "3", NAN, INF, None, 0, -1, [], [0, 0], [-1], 10**9]),
+            "directory": NEW_PATH,
+            "retry_failed": BOOLEAN,
+            "verbose": Takes(refused=[3, "loud"]),
+        },
+    ),
     "train": (
         {"model": "resnet20", "dataset": lambda things: things["digits"]},
         {
             "model": choice(),
             "dataset": Takes(refused=[None, 3, "digits"]),
             "recipe": Takes(refused=["", "nothing", None, 3, True, {}]),
+            "callbacks": Takes(refused=[3, "a", True, [3]]),
             "seed": SEED,
             "run_dir": NEW_PATH,
             "verbose": Takes(refused=[3, "loud"]),
             "resume": Takes(refused=[True, None, 0, 1, "yes", "", NAN]),
             "checkpoint_every": Takes(refused=["", "0s", 0, -1, None, True, 1.5, NAN, INF, 2**63]),
+            "teacher": Takes(refused=["none", "", "a\0b", 3, True]),
         },
     ),
-    "weights_info": ({}, {"name": choice("akamaster_resnet20")}),
     "wide_resnet": (
         {"depth": 10, "width": 1, "input_shape": (8, 8, 3)},
         {
@@ -527,7 +627,7 @@ TABLE["Conv2DReLU"] = TABLE["Conv2D"]
 
 
 # What kzoo makes and callers read; Keras's own arguments; and one constructor of all models.
-MADE_BY_KZOO = {"Description", "Evaluation", "Exported", "Prediction", "WeightsEntry"}
+MADE_BY_KZOO = {"Description", "Evaluation", "Exported", "Prediction", "PresetInfo"}
 OF_KERAS = {"Add", "Model", "ReLU", "ScaleShift"}
 AS_RESNET = set(kzoo.list_models())
 ARGUMENTS = [(function, argument) for function, (_, arguments) in TABLE.items() for argument in arguments]
@@ -551,6 +651,7 @@ def short(monkeypatch, tmp_path):
 
     for name in (
         "training.loop.opened_run",
+        "sweeps.running.write_sweep",
         "export.exporting.private_folder",
         "data.prepare.read_parts",
         "serving.server._import_kserve",
@@ -617,6 +718,7 @@ COMMANDS = {
             "channels": ["0", "2", "5"],
         },
     ),
+    "sweep": (["plain20"], {"seeds": WHOLE, "dropout": SHARES, "image_size": SIZES}),
     "evaluate": (["--model", "plain20", "--weights", "a.weights.h5", "--data", "digits"], {"image_size": SIZES}),
     "predict": (["run", "a.png"], {"top": WHOLE}),
     "export": (["a.weights.h5", "--out", "out", "--model", "plain20", "--data", "digits"], {"version": WHOLE}),

@@ -29,6 +29,6 @@ def test_package_has_its_module_under_the_modules_name(name):
 
 
 def test_module_behind_a_public_name_can_be_imported_by_its_path():
-    import kzoo.export.fold as fold
+    import kzoo.folding.fold as fold
 
     assert fold.fold_batch_norm is kzoo.fold_batch_norm

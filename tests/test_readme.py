@@ -19,7 +19,7 @@ def test_published_weights_run_as_written(shared, tmp_path, monkeypatch):
     pytest.importorskip("torch", reason="a checkpoint is converted by PyTorch")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KZOO_HOME", str(tmp_path))
-    kzoo.add_weights(shared / "weights" / "akamaster" / kzoo.weights_info("akamaster_resnet20").file)  # no download
+    kzoo.add_preset(shared / "weights" / "akamaster" / kzoo.preset_info("akamaster_resnet20").file)  # no download
     names = {}
     exec(python_block("Published weights"), names)
     assert names["features"].output_shape == (None, 64)

@@ -10,6 +10,7 @@ import keras
 import pytest
 
 from kzoo import environment, startup
+from kzoo.training.known_recipes import list_recipes
 
 BACKENDS = ["tensorflow", "jax", "torch"]
 # What `kzoo list` and `kzoo --help` have no time for.
@@ -143,11 +144,11 @@ def test_program_starts_without_a_backend_and_without_keras(arguments, expected,
     ("words", "expected"),
     [
         ("kzoo train wide", {"wide_resnet16_4", "wide_resnet28_10"}),
-        ("kzoo train resnet20 --recipe ", {"default", "akamaster", "he2015"}),
+        ("kzoo train resnet20 --recipe ", set(list_recipes())),
         ("kzoo train resnet20 --precision ", {"float32", "mixed_bfloat16", "float64"}),
         ("kzoo evaluate run --split ", {"train", "validation", "test"}),
         ("kzoo export run --format ", {"saved_model", "onnx", "litert", "openvino"}),
-        ("kzoo import file --layout ", {"akamaster", "chenyaofo"}),
+        ("kzoo import file --layout ", {"akamaster", "chenyaofo", "pytorchcv"}),
         ("kzoo parity record out.npz --device ", {"cpu", "gpu"}),
         ("kzoo parity record out.npz --dtype ", {"float32", "float64"}),
     ],
@@ -230,7 +231,7 @@ def test_program_evaluates_a_run_in_a_process_of_its_own(tmp_path):
 @pytest.mark.parametrize(
     "code",
     [
-        "import kzoo.export.fold; print(kzoo.export.fold.fold_batch_norm is kzoo.fold_batch_norm)",
+        "import kzoo.folding.fold; print(kzoo.folding.fold.fold_batch_norm is kzoo.fold_batch_norm)",
         "from kzoo import *; print(resnet20().name == 'resnet20' and callable(fit))",
         "import kzoo; print(set(kzoo.__all__) <= set(dir(kzoo)))",
         "import kzoo, pickle; print(pickle.loads(pickle.dumps(kzoo.Augmentation())) == kzoo.Augmentation())",

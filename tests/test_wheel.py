@@ -53,6 +53,12 @@ def test_wheel_holds_every_module(wheel):
     assert sources - set(zipfile.ZipFile(wheel).namelist()) == set()
 
 
+def test_wheel_holds_every_preset_of_the_package(wheel):
+    presets = {str(path.relative_to(ROOT)) for path in (ROOT / "kzoo").rglob("pretrained/*/*/*")}
+    assert presets - set(zipfile.ZipFile(wheel).namelist()) == set()
+    assert len(presets) >= 3
+
+
 def test_installed_wheel_builds_a_model_outside_the_checkout(site):
     code = "import kzoo; print(kzoo.__file__); print(kzoo.resnet20().output_shape)"
     file, shape = run_outside(site, sys.executable, "-c", code).splitlines()[-2:]

@@ -4,7 +4,7 @@ Each function says what it does where the name is missing.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -118,3 +118,20 @@ def forget_validation(model: Any) -> None:
     """
     if getattr(model, "_eval_epoch_iterator", None) is not None:
         model._eval_epoch_iterator = None
+
+
+def values_of(model: Any, variables: Sequence[Any]) -> list[Any]:
+    """Returns the tensors that variables of a model hold.
+
+    Between two steps of a `fit` Keras on JAX keeps them apart from the variables. Where it does not tell where, they
+    are brought back first.
+    """
+    state = getattr(model, "_jax_state", None)
+    if state and not getattr(model, "_jax_state_synced", True):
+        held: dict[int, Any] = {}
+        for kind in ("trainable_variables", "non_trainable_variables"):
+            held.update(zip(map(id, getattr(model, kind)), state.get(kind, ()), strict=False))
+        if all(id(variable) in held for variable in variables):
+            return [held[id(variable)] for variable in variables]
+        model.jax_state_sync()
+    return [variable.value for variable in variables]

@@ -18,9 +18,7 @@ app = typer.Typer()
 
 @app.command()
 def export(
-    source: Annotated[
-        Path, typer.Argument(metavar="RUN_OR_WEIGHTS", help="Run directory, weights file, or name of weights.")
-    ],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Run directory, preset, or weights file.")],
     out: Annotated[Path, typer.Option(help="Folder of all exports.")],
     format_name: Annotated[str, one_of(get_args(Format), "What to write.", "--format")] = "saved_model",
     name: Annotated[str | None, typer.Option(help="What servers call it.", show_default="the model's name")] = None,
@@ -33,13 +31,23 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Export a model for servers and other runtimes, and verify it there."""
-    load = kzoo.Run(source).load_dataset if source.is_dir() else kzoo.load_dataset
-    dataset = load(data, data_dir=data_dir, cache=False) if data else None
+    dataset = _dataset_for(source, data, data_dir) if data else None
     options: dict[str, Any] = {"format": format_name, "name": name, "version": version, "fold": fold, "python": python}
     exported = kzoo.export_saved(source, out, model=model, dataset=dataset, **options)
     difference = f"largest difference {exported.largest_difference:.3g}, largest logit {exported.largest_logit:.4g}"
     readable = f"Exported {exported.directory}\nRead back by {exported.runtime}: {difference}"
     show(dataclasses.asdict(exported), as_json, readable, wrap=False)
+
+
+def _dataset_for(source: str, data: str, data_dir: Path | None) -> Any:
+    """Loads a dataset as the model of a run or preset takes it."""
+    from kzoo.presets import is_preset
+
+    if is_preset(source):
+        decoding = dataclasses.asdict(kzoo.Preset(source).decoding())
+        return kzoo.load_dataset(data, data_dir=data_dir, cache=False, **decoding)
+    load = kzoo.Run(source).load_dataset if Path(source).is_dir() else kzoo.load_dataset
+    return load(data, data_dir=data_dir, cache=False)
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """The commands `kzoo list` and `kzoo describe`."""
 
 import dataclasses
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -13,9 +14,13 @@ app = typer.Typer()
 
 
 @app.command("list")
-def list_command(as_json: AsJson = False) -> None:
+def list_command(
+    pattern: Annotated[str, typer.Argument(help="What the names must match, such as '*_v2'.")] = "*",
+    pretrained: Annotated[bool, typer.Option("--pretrained", help="Only those of which there is a preset.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """List the models."""
-    names = kzoo.list_models()
+    names = kzoo.list_models(pattern, pretrained=pretrained)
     show(names, as_json, "\n".join(names))
 
 

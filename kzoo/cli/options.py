@@ -9,6 +9,7 @@ import typer
 from kzoo.choices import ResizeMode, check_choice
 from kzoo.cli.showing import keep_for_json
 from kzoo.models.registry import list_models
+from kzoo.training.known_recipes import list_recipes
 
 
 def one_of(choices: Iterable[str], help: str, *names: str, **settings: Any) -> Any:  # noqa: A002
@@ -41,6 +42,10 @@ def _complete_model(incomplete: str) -> list[str]:
     return [name for name in list_models() if name.startswith(incomplete)]
 
 
+def _complete_recipe(incomplete: str) -> list[str]:
+    return [name for name in list_recipes() if name.startswith(incomplete)]
+
+
 def model_option(help: str) -> Any:  # noqa: A002
     """Returns an option that takes the name of a model; completion lists them."""
     return typer.Option(help=help, autocompletion=_complete_model)
@@ -61,3 +66,18 @@ ModelName = Annotated[
     str, typer.Argument(help="Name of a model: `kzoo list` shows them.", autocompletion=_complete_model)
 ]
 Seed = Annotated[int, typer.Option(help="Of weights, batches and masks.")]
+RecipeOption = Annotated[
+    str,
+    typer.Option(
+        "--recipe",
+        help="How to train: a recipe's file, a run to train as, or a name.",
+        metavar=f"FILE.toml|RUN|{'|'.join(list_recipes())}",
+        autocompletion=_complete_recipe,
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="Another value for a field of the recipe: `kzoo recipe show` names them.", metavar="FIELD=VALUE"
+    ),
+]

@@ -13,7 +13,8 @@ import typer
 from rich.table import Table
 
 import kzoo
-from kzoo.choices import Precision, SplitName
+from kzoo.choices import Precision, SplitName, TestTimeAugmentation
+from kzoo.cli.interruption import interruption_told
 from kzoo.cli.options import (
     AsJson,
     Balance,
@@ -23,24 +24,32 @@ from kzoo.cli.options import (
     Dropout,
     ImageSize,
     ModelName,
+    RecipeOption,
     Resize,
     Seed,
+    Settings,
     SkipUnreadable,
     model_option,
     one_of,
 )
+from kzoo.cli.recipes import recipe_with
 from kzoo.cli.showing import Name, cell, show, table
-from kzoo.errors import TrainingInterrupted
-from kzoo.training.recipes import RECIPES
+from kzoo.cli.sweeps import show_sweep
+from kzoo.sweeps.record import FILE as SWEEP
 
 app = typer.Typer()
+
+PresetOption = Annotated[
+    str | None, typer.Option(help="Name of a preset, its folder, or hf://owner/name, instead of a run.")
+]
 
 
 @app.command()
 def train(
     model: ModelName,
     data: Data = "digits",
-    recipe: Annotated[str, one_of(RECIPES, "How to train.")] = "default",
+    recipe: RecipeOption = "default",
+    settings: Settings = None,
     epochs: Annotated[int | None, typer.Option(help="At most that many epochs.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
@@ -59,6 +68,7 @@ def train(
     flip: Annotated[
         bool | None, typer.Option("--flip/--no-flip", help="Mirror images at random.", show_default="as the data say")
     ] = None,
+    teacher: Annotated[Path | None, typer.Option(help="Run directory of a model to learn from.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --run.")] = False,
     checkpoint_every: Annotated[str, typer.Option(help="Seconds, such as 60s, or a number of steps.")] = "60s",
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
@@ -69,9 +79,9 @@ def train(
     changes |= {"patience": patience, "min_delta": min_delta}
     decoding: Any = {"image_size": image_size, "resize": resize, "channels": channels, "data_dir": data_dir}
     dataset = kzoo.load_dataset(data, **decoding, skip_unreadable=skip_unreadable, balance=balance, flip=flip)
-    changed = kzoo.recipe(recipe).override(**changes)
-    going: Any = {"run_dir": run, "resume": resume, "checkpoint_every": checkpoint_every}
-    with _interruption_told(), _progress(to_stderr=as_json, quiet=quiet) as verbose:
+    changed = recipe_with(recipe, settings).override(**changes)
+    going: Any = {"run_dir": run, "resume": resume, "checkpoint_every": checkpoint_every, "teacher": teacher}
+    with interruption_told(), _progress(to_stderr=as_json, quiet=quiet) as verbose:
         trained = kzoo.train(model, dataset, changed, seed=seed, verbose=verbose, dropout=dropout, **going)
     _show_training(trained, as_json, quiet)
 
@@ -96,31 +106,36 @@ def runs(
 def evaluate(
     run: Annotated[Path | None, typer.Argument(help="Run directory.")] = None,
     model: Annotated[str | None, model_option("Name of a model, instead of a run.")] = None,
-    weights: Annotated[str | None, typer.Option(help="Its .weights.h5 file, or a name.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Its .weights.h5 file, or a preset.")] = None,
+    preset: PresetOption = None,
     data: Annotated[str | None, typer.Option(help="Dataset, if not the run's own.")] = None,
     split: Annotated[str, one_of(get_args(SplitName), "Which images.")] = "test",
+    tta: Annotated[
+        str | None, one_of(get_args(TestTimeAugmentation), "Of each image and its mirror image the mean of the logits.")
+    ] = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a run, or a model with weights: loss, top-1, top-5, per class."""
-    if data and run and image_size is None:
-        dataset: Any = kzoo.Run(run).load_dataset(data, data_dir=data_dir)
-    else:
-        dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=image_size) if data else None
-    result = kzoo.evaluate_saved(run, model=model, weights=weights, dataset=dataset, split=split)
+    """Evaluate a run, a preset, or a model with weights: loss, top-1, top-5, per class."""
+    dataset = _images_of(run, preset, data, data_dir=data_dir, image_size=image_size)
+    images: Any = {"dataset": dataset, "split": split, "tta": tta}
+    result = kzoo.evaluate_saved(run, model=model, weights=weights, preset=preset, **images)
     show(dataclasses.asdict(result), as_json, _classes_table(result))
 
 
 @app.command()
 def predict(
-    run: Path,
-    images: list[Path],
+    paths: Annotated[list[Path], typer.Argument(metavar="[RUN] IMAGES...", help="Run directory, then image files.")],
+    preset: PresetOption = None,
     top: Annotated[int, typer.Option(help="How many classes to name.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Classify image files."""
-    predictions = kzoo.predict_files(kzoo.Run(run), images, top=top)
+    """Classify image files by a run, or by a preset."""
+    predictor, images = (kzoo.Run(paths[0]), paths[1:]) if preset is None else (kzoo.Preset(preset), paths)
+    if not images:
+        raise ValueError(f"Expected image files after the run directory. Received: none after {paths[0]}.")
+    predictions = kzoo.predict_files(predictor, images, top=top)
     show([dataclasses.asdict(prediction) for prediction in predictions], as_json, _predictions_table(predictions))
 
 
@@ -130,24 +145,32 @@ def compare(
     picture: Annotated[Path, typer.Option(help="Where to draw the curves.")] = Path("comparison.png"),
     as_json: AsJson = False,
 ) -> None:
-    """Compare runs: results, what differs in how they were made, and their curves in one picture."""
+    """Compare runs: results, what differs in how they were made, and their curves; or show what a sweep came to."""
+    if len(runs) == 1 and (runs[0] / SWEEP).is_file():
+        show_sweep(kzoo.Sweep(runs[0]), as_json)
+    else:
+        _show_comparison(runs, picture, as_json)
+
+
+def _images_of(run: Path | None, preset: str | None, data: str | None, **options: Any) -> "kzoo.Dataset | None":
+    """Returns the data that a network is evaluated on, decoded as it takes them; `None` for a run's own."""
+    if data is None:
+        return None
+    if preset and options["image_size"] is None:
+        return kzoo.load_dataset(data, **options | dataclasses.asdict(kzoo.Preset(preset).decoding()))
+    if run and options["image_size"] is None:
+        return kzoo.Run(run).load_dataset(data, data_dir=options["data_dir"])
+    return kzoo.load_dataset(data, **options)
+
+
+def _show_comparison(paths: list[Path], picture: Path, as_json: bool) -> None:
     from kzoo.training.compare import compare_runs, find_runs
 
-    found, unfinished = find_runs(runs)
+    found, unfinished = find_runs(paths)
     for directory in unfinished:
         typer.echo(f"left out, since the training has not ended: {directory}", err=True)
     results = compare_runs(found, picture)
     show(results, as_json, _comparison_table(results, picture))
-
-
-@contextlib.contextmanager
-def _interruption_told() -> Iterator[None]:
-    """Says how to go on with a training that a signal ended, and ends the program as shells report the signal."""
-    try:
-        yield
-    except TrainingInterrupted as interruption:
-        typer.echo(f"kzoo: {interruption}", err=True)
-        raise typer.Exit(128 + interruption.signal) from None
 
 
 def _show_training(run: "kzoo.Run", as_json: bool, quiet: bool) -> None:
@@ -181,7 +204,8 @@ def _classes_table(result: "kzoo.Evaluation") -> Table:
     for name, accuracy in result.per_class.items():
         rows.add_row(cell(name), f"{accuracy:.4f}")
     scores = f"loss {result.loss:.4f}, top-1 {result.accuracy:.4f}, top-5 {result.top5_accuracy:.4f}"
-    rows.caption = f"{result.images:,} images: {scores}"
+    augmented = f", with test-time augmentation ({result.tta})" if result.tta else ""
+    rows.caption = f"{result.images:,} images{augmented}: {scores}"
     return rows
 
 

@@ -3,6 +3,7 @@
 import copy
 import os
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import NoneType
 from typing import Any
@@ -11,8 +12,10 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from kzoo.arguments import boolean, instance, integer
+from kzoo.arguments import boolean, instance, integer, shares
 from kzoo.data.augment import Augmentation
+from kzoo.data.mixing import Mixing
+from kzoo.data.shrink import shrink
 from kzoo.data.split import Split
 from kzoo.streams import check_seed, stream
 
@@ -42,6 +45,10 @@ class Batches(keras.utils.PyDataset):
         seed: Integer, 0 or larger; decides the order and the augmentation. Defaults to `0`.
         shuffle: Boolean, whether each epoch has another random order. Defaults to `False`.
         augmentation: `Augmentation` applied to every batch, or `None`. Defaults to `None`.
+        mixing: `Mixing` of the images of a batch, after their augmentation, or `None`. Defaults to `None`.
+        scales: Floats in (0, 1], for each epoch the share of height and width that augmented images are shrunk to; that
+            of the last one holds for all later ones, too. `fit` takes one size only, on TensorFlow: give each size a
+            `fit` of its own. Defaults to `()`, as they are.
 
     Raises:
         ValueError: If `batch_size` is below 1, `seed` is none, or a label is not below `classes`.
@@ -61,11 +68,14 @@ class Batches(keras.utils.PyDataset):
         seed: int = 0,
         shuffle: bool = False,
         augmentation: Augmentation | None = None,
+        mixing: Mixing | None = None,
+        scales: Sequence[float] = (),
     ) -> None:
         super().__init__(workers=1, use_multiprocessing=False)
         check_seed(seed)
         instance(split, "split", Split, "a kzoo.Split, such as `dataset.train`")
         instance(augmentation, "augmentation", (Augmentation, NoneType), "a kzoo.Augmentation or None")
+        instance(mixing, "mixing", (Mixing, NoneType), "a kzoo.Mixing or None")
         drop_remainder, shuffle = boolean(drop_remainder, "drop_remainder"), boolean(shuffle, "shuffle")
         classes, batch_size = integer(classes, "classes"), integer(batch_size, "batch_size", least=1)
         if split.labels.max() >= classes:
@@ -77,6 +87,8 @@ class Batches(keras.utils.PyDataset):
         self.seed = seed
         self.shuffle = shuffle
         self.augmentation = augmentation
+        self.mixing = mixing
+        self.scales = shares(scales, "scales")
         self.epoch = 0
         self.first_batch = 0
         self._served = set[int]()
@@ -175,8 +187,8 @@ class Batches(keras.utils.PyDataset):
             index: Integer, position in the epoch, counted from 0.
 
         Returns:
-            Images, uint8 of shape `(batch, height, width, channels)`, and one-hot labels, float32 of shape
-            `(batch, classes)`; where the split has weights, those too, float32 of shape `(batch,)`.
+            Images, uint8 of shape `(batch, height, width, channels)`, and labels, float32 of shape `(batch, classes)`,
+            one-hot unless images are mixed; where the split has weights, those too, float32 of shape `(batch,)`.
 
         Raises:
             IndexError: If the epoch has no such batch.
@@ -186,9 +198,32 @@ class Batches(keras.utils.PyDataset):
         chosen = self._order(epoch)[index * self.batch_size : (index + 1) * self.batch_size]
         images = self.split.read(chosen)
         if self.augmentation is not None:
-            images = self.augmentation(images, stream(self.seed, "augment", epoch, index))
+            random = stream(self.seed, "augment", epoch, index)
+            if self.augmentation.flip_mode == "alternate":
+                images = self.augmentation(images, random, self._mirrored(epoch)[chosen])
+            else:
+                images = self.augmentation(images, random)
         labels = (self.split.labels[chosen, None] == np.arange(self.classes)).astype(np.float32)
-        return (images, labels) if self.split.weights is None else (images, labels, self.split.weights[chosen])
+        height, width = self.image_size(epoch)
+        if (height, width) != images.shape[1:3]:
+            images = shrink(images, height, width)
+        weights = None if self.split.weights is None else self.split.weights[chosen]
+        if self.mixing is not None:
+            images, labels, weights = self.mixing(images, labels, weights, stream(self.seed, "mix", epoch, index))
+        return (images, labels) if weights is None else (images, labels, weights)
+
+    def image_size(self, epoch: int) -> tuple[int, int]:
+        """Returns height and width of the images in an epoch, counted from 0."""
+        height, width, _ = self.split.image_shape
+        if not self.scales:
+            return height, width
+        scale = self.scales[min(epoch, len(self.scales) - 1)]
+        return max(round(height * scale), 1), max(round(width * scale), 1)
+
+    def _mirrored(self, epoch: int) -> npt.NDArray[np.bool_]:
+        """Returns for each image of the split whether it is mirrored in this epoch: in every other one it is."""
+        in_the_first = stream(self.seed, "mirror").randint(0, 2, len(self.split), dtype=bool)
+        return in_the_first ^ bool(epoch % 2)
 
     def __len__(self) -> int:
         return self.batches_per_epoch - self.first_batch
@@ -246,7 +281,7 @@ class Batches(keras.utils.PyDataset):
     def _identity(self, epoch: int, index: int) -> tuple[object, ...]:
         """Returns all that decides what is in a batch."""
         settings = (self.classes, self.batch_size, self.drop_remainder, self.seed, self.shuffle)
-        return (epoch, index, id(self.split), id(self.augmentation), *settings)
+        return (epoch, index, id(self.split), id(self.augmentation), id(self.mixing), self.scales, *settings)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in _OF_A_PROCESS}

@@ -141,13 +141,14 @@ class Dataset:
     def balanced(self) -> "Dataset":
         """Returns the same dataset with weights for training, by which each class counts alike in the loss.
 
-        An image of a class of n counts for `images / (classes * n)`, on average 1, times the weight that it had.
+        An image of a class of n counts for `images / (classes * n)`, on average 1. Where images have weights already,
+        each class has the same sum of weights afterwards.
         """
-        labels, weights = self.train.labels, self.train.weights
-        found, counts = np.unique(labels, return_counts=True)
-        each = np.zeros(self.classes)
-        each[found] = len(labels) / (len(found) * counts)
-        train = self.train.weighted(each[labels] * (1 if weights is None else weights))
+        labels = self.train.labels
+        weights = np.ones(len(labels)) if self.train.weights is None else self.train.weights.astype(np.float64)
+        sums = np.bincount(labels, weights, self.classes)
+        each = np.divide(weights.sum() / np.count_nonzero(sums), sums, out=np.zeros(self.classes), where=sums > 0)
+        train = self.train.weighted(each[labels] * weights)
         source = None if self.source is None else {**self.source, "balance": True}
         return dataclasses.replace(self, train=train, source=source)
 
@@ -158,6 +159,25 @@ class Dataset:
         if any(names is None for names in parts.values()):
             return None
         return {part: names.tolist() for part, names in parts.items()}
+
+    def check_class_names(self, expected: Sequence[str], whose: object) -> None:
+        """Raises `ValueError` unless the classes are the expected ones, in their order.
+
+        Args:
+            expected: The names of the classes.
+            whose: What has them, for the message.
+        """
+        expected, received = tuple(expected), self.class_names
+        if expected == received:
+            return
+        missing, new = (
+            ", ".join(map(repr, sorted(set(a) - set(b)))) or "none"
+            for a, b in ((expected, received), (received, expected))
+        )
+        raise ValueError(
+            f"The data must have the {len(expected)} classes of {whose}, in their order. "
+            f"Received: {len(received)} classes of {self.name!r}; missing: {missing}; new: {new}."
+        )
 
     def summary(self) -> dict[str, Any]:
         """Returns name, sizes of the splits, classes, image shape and pixel statistics, for showing."""

@@ -1,7 +1,6 @@
 """Models written for servers and other runtimes, and verified there."""
 
 from kzoo.export.exporting import Exported, export_model
-from kzoo.export.fold import fold_batch_norm
 from kzoo.export.saved import export_saved
 
-__all__ = ["Exported", "export_model", "export_saved", "fold_batch_norm"]
+__all__ = ["Exported", "export_model", "export_saved"]

@@ -209,7 +209,7 @@ def _refuse_existing(target: Path) -> None:
 
 
 def _folded(model: keras.Model) -> keras.Model:
-    from kzoo.export.fold import fold_batch_norm
+    from kzoo.folding.fold import fold_batch_norm
 
     try:
         return fold_batch_norm(model)

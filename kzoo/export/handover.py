@@ -17,8 +17,8 @@ from kzoo.archives import write_arrays
 from kzoo.arguments import path
 from kzoo.errors import ExportError
 from kzoo.evaluation import as_logits, log_softmax
+from kzoo.presets import save_weights
 from kzoo.recursion import deep_recursion
-from kzoo.weights import save_weights
 
 ARCHITECTURE = "model.json"
 WEIGHTS = "model.weights.h5"

@@ -9,11 +9,12 @@ import numpy as np
 
 from kzoo.arguments import instance, objects
 from kzoo.arguments import path as checked_path
+from kzoo.choices import hint
 from kzoo.data import Dataset
 from kzoo.export.exporting import BATCHES, Exported, export_model
-from kzoo.models import create_model
+from kzoo.models import Preset, create_model
+from kzoo.presets import is_preset, list_presets
 from kzoo.training import Run
-from kzoo.weights import list_weights, weights_info
 
 
 def export_saved(
@@ -25,17 +26,16 @@ def export_saved(
     custom_objects: Mapping[str, Any] | None = None,
     **arguments: Any,
 ) -> Exported:
-    """Exports a run, or a model of the zoo with a weights file or registered weights.
+    """Exports a run, a preset, or a model of the zoo with a weights file.
 
     It is verified with images of the dataset's test split, one class after another.
 
     Args:
-        source: Path of a run directory or of a weights file, or name of registered weights (`kzoo.list_weights()`).
-        out: As for `export_model`.
-        model: Name of the model that the weights belong to. Registered weights know theirs.
+        source: Path of a run directory or of a weights file; or a preset, as of `kzoo.Preset`.
+        model: Name of the model that a weights file belongs to. Defaults to `None`.
         dataset: The `Dataset` whose images to use, of the run's classes. Defaults to the run's own. A weights file
-            needs one, and takes its class names. Registered weights have class names of their own and take images of
-            32x32 pixels, without a dataset digits.
+            needs one, and takes its class names. A preset has class names of its own, and is verified with digits if
+            no dataset is given.
         custom_objects: As of `Run.load_model`; TensorFlow's process must know them too. Defaults to `None`.
         **arguments: As for `export_model`.
 
@@ -44,26 +44,32 @@ def export_saved(
 
     Raises:
         ValueError: If a weights file comes without model and dataset, a run with a model or with data of other classes,
-            or registered weights with images of another size.
-        FileNotFoundError: If there is no such run, file or registered name.
+            or a preset with images of another size.
+        FileNotFoundError: If there is no such run, file or preset.
     """
     path = checked_path(source, "source")
-    weights = os.fspath(source)
     instance(dataset, "dataset", (Dataset, NoneType), "a kzoo.Dataset, such as `kzoo.load_dataset` returns")
     objects(custom_objects)
-    if not path.exists():
-        if weights not in list_weights():
-            raise FileNotFoundError(
-                f"Expected a run directory, a weights file or one of {list_weights()}. Received: {weights!r}."
-            )
-        entry = weights_info(weights)
-        built = create_model(model or entry.model, weights=weights, classes=entry.classes)
+    if is_preset(source):
+        preset = Preset(source)
+        built = preset.load_model()
+        own = preset.config.construction.model
+        if model not in (None, own):
+            raise ValueError(f"`model` must be None or the preset's, {own!r}. Received: model={model!r}.")
         if dataset is not None and dataset.image_shape != built.input_shape[1:]:
             raise ValueError(
-                f"`dataset` must have images of shape {built.input_shape[1:]} for registered weights. "
+                f"`dataset` must have images of shape {built.input_shape[1:]} for this preset. "
                 f"Received: {dataset.name!r}, of shape {dataset.image_shape}."
             )
-        about: dict[str, Any] = {"class_names": entry.class_names, "card": {"weights": weights}}
+        about: dict[str, Any] = {"card": {"preset": os.fspath(source)}, "decoding": preset.decoding()}
+        if preset.class_names is not None:
+            about["class_names"] = preset.class_names
+    elif not path.exists():
+        names = list_presets()
+        raise FileNotFoundError(
+            f"Expected a run directory, a weights file, a preset's folder or one of {names}. "
+            f"Received: {os.fspath(source)!r}.{hint(source, names)}"
+        )
     elif path.is_file() and model is not None and dataset is not None:
         built = create_model(model, weights=path, input_shape=dataset.image_shape, classes=dataset.classes)
         about = {"class_names": dataset.class_names}
@@ -80,7 +86,7 @@ def export_saved(
     else:
         raise ValueError(
             "Expected a run directory, or a weights file with the name of its model and a dataset. "
-            f"Received: source={weights!r}, model={model!r}, dataset={dataset and dataset.name!r}."
+            f"Received: source={os.fspath(source)!r}, model={model!r}, dataset={dataset and dataset.name!r}."
         )
     if dataset is not None:
         about["images"] = _examples(dataset)

@@ -22,6 +22,7 @@ class BatchNorm(QuickLayer):
         momentum: Float in [0, 1], what a moving average keeps at each step. Keras's own layer has 0.99, PyTorch writes
             the same as `momentum=0.1`. Defaults to `0.9`.
         epsilon: Float above 0, added to the variance. Defaults to `1e-5`.
+        gamma_initializer: Initializer of the scale. Defaults to `"ones"`.
 
     Call arguments:
         inputs: Tensor of shape `(batch, height, width, channels)`.
@@ -42,7 +43,9 @@ class BatchNorm(QuickLayer):
     makes_spare = True
     casts_weights = True  # none: they stay as they are
 
-    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs: Any) -> None:
+    def __init__(
+        self, momentum: float = 0.9, epsilon: float = 1e-5, gamma_initializer: Any = "ones", **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
         momentum, epsilon = number(momentum, "momentum"), number(epsilon, "epsilon")
@@ -52,11 +55,12 @@ class BatchNorm(QuickLayer):
             raise ValueError(f"`epsilon` must be above 0. Received: epsilon={epsilon}.")
         self.momentum = momentum
         self.epsilon = epsilon
+        self.gamma_initializer = keras.initializers.get(gamma_initializer)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self._channels = channels_of(input_shape)
         shape = (self._channels,)
-        self.gamma = self.add_weight(name="gamma", shape=shape, initializer="ones", autocast=False)
+        self.gamma = self.add_weight(name="gamma", shape=shape, initializer=self.gamma_initializer, autocast=False)
         self.beta = self.add_weight(name="beta", shape=shape, initializer="zeros", autocast=False)
         self.moving_mean = self.add_weight(
             name="moving_mean", shape=shape, initializer="zeros", trainable=False, autocast=False
@@ -92,4 +96,7 @@ class BatchNorm(QuickLayer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
+        config = {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
+        if not isinstance(self.gamma_initializer, keras.initializers.Ones):  # runs from before it may go on
+            config["gamma_initializer"] = keras.initializers.serialize(self.gamma_initializer)
+        return config

@@ -11,16 +11,18 @@ from kzoo.models.registry import create_model, list_models
 
 if TYPE_CHECKING:
     from kzoo.models.description import Description, describe
+    from kzoo.models.importing import import_checkpoint
     from kzoo.models.model import Model
-    from kzoo.models.pretrained import fetch_weights, import_checkpoint
+    from kzoo.models.preset import Preset, fetch_preset, load_preset
     from kzoo.models.residual import resnet, wide_resnet
 else:
     __getattr__, __dir__ = lazily(
         __name__,
         {
             "description": ["Description", "describe"],
+            "importing": ["import_checkpoint"],
             "model": ["Model"],
-            "pretrained": ["fetch_weights", "import_checkpoint"],
+            "preset": ["Preset", "fetch_preset", "load_preset"],
             "residual": ["resnet", "wide_resnet"],
         },
     )
@@ -28,11 +30,13 @@ else:
 __all__ = [
     "Description",
     "Model",
+    "Preset",
     "create_model",
     "describe",
-    "fetch_weights",
+    "fetch_preset",
     "import_checkpoint",
     "list_models",
+    "load_preset",
     "resnet",
     "wide_resnet",
     *list_models(),

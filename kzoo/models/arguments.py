@@ -21,6 +21,7 @@ class Arguments(TypedDict, total=False):
     shortcut: Shortcut
     normalization: Normalization
     dropout: float
+    zero_init_residual: bool
     seed: int
     name: str
 

@@ -1,14 +1,17 @@
 """The class of kzoo's models."""
 
 import contextlib
+import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
 
 from kzoo.acceleration.model import AcceleratedModel
+from kzoo.arguments import names as checked_names
 from kzoo.ops import precision
+from kzoo.presets.construction import Construction
 from kzoo.recursion import deep_recursion
 
 
@@ -23,6 +26,14 @@ def _in_own_precision(name: str) -> Callable[..., Any]:
     return method
 
 
+@dataclasses.dataclass(frozen=True)
+class _Known:
+    """What a model knows of itself beside its layers, in one object that Keras does not look into."""
+
+    construction: Construction | None = None
+    class_names: tuple[str, ...] | None = None
+
+
 @keras.saving.register_keras_serializable(package="kzoo")
 class Model(AcceleratedModel):
     """Functional model that runs as fast as the backend can, and otherwise is a `keras.Model`.
@@ -32,6 +43,9 @@ class Model(AcceleratedModel):
     ResNet-1202. A model whose weights are float64 runs in float64 whatever the precision of the process is; meanwhile
     the process has that precision, for other threads too. Compile it, and touch its layers and variables one by one,
     within `kzoo.precision("float64")`: losses take the precision that they find.
+
+    A model remembers how a constructor of kzoo built it (`construction`, by which `kzoo.save_preset` saves it), and the
+    names of its classes (`class_names`, if it comes from a preset or a run); both are `None` where they are not known.
 
     Args:
         inputs: Symbolic tensors, as for `keras.Model`.
@@ -44,11 +58,32 @@ class Model(AcceleratedModel):
     """
 
     _kzoo_is_float64 = False
+    _kzoo_known = _Known()
+    _kzoo_taught_loss: Any = None
 
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any) -> None:
         with deep_recursion():
             super().__init__(inputs, outputs, name=name, **kwargs)
         self._kzoo_is_float64 = any(weight.dtype == "float64" for weight in self.weights)
+
+    @property
+    def construction(self) -> Construction | None:
+        """How a constructor of kzoo built this model, or `None`."""
+        return self._kzoo_known.construction
+
+    @construction.setter
+    def construction(self, value: Construction | None) -> None:
+        self._kzoo_known = dataclasses.replace(self._kzoo_known, construction=value)
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """One name a class, or `None` if they are not known."""
+        return self._kzoo_known.class_names
+
+    @class_names.setter
+    def class_names(self, value: Sequence[str] | None) -> None:
+        names = None if value is None else checked_names(value, "class_names", int(self.output_shape[-1]))
+        self._kzoo_known = dataclasses.replace(self._kzoo_known, class_names=names)
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
@@ -63,6 +98,30 @@ class Model(AcceleratedModel):
         if self._kzoo_is_float64 and keras.config.floatx() != "float64":
             return precision("float64")
         return contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def learns_from(self, taught_loss: Callable[..., Any]) -> Iterator[None]:
+        """Lets a function make the training's loss within the context, where the model is to be compiled.
+
+        Args:
+            taught_loss: Takes the loss, a list of what the model itself adds to it, images, answers and sample weights,
+                and returns a scalar tensor.
+        """
+        self._kzoo_taught_loss = taught_loss
+        try:
+            yield
+        finally:
+            self._kzoo_taught_loss = None
+            self.train_function = None  # which has it
+
+    @functools.wraps(keras.Model.compute_loss)
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training=training)
+        if self._kzoo_taught_loss is None or not training:
+            return loss
+        return self._kzoo_taught_loss(loss, self.losses, x, y_pred, sample_weight)
 
     __call__ = _in_own_precision("__call__")
     fit = _in_own_precision("fit")

@@ -1,7 +1,9 @@
 """Models by name."""
 
+import fnmatch
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Unpack
 
+from kzoo.arguments import boolean, text
 from kzoo.choices import check_choice
 from kzoo.models.arguments import Arguments
 
@@ -49,9 +51,29 @@ def named(name: str, about: str, build: Literal["resnet", "wide_resnet"], *sizes
     return function
 
 
-def list_models() -> list[str]:
-    """Lists the names that `create_model` takes, in the order of the papers."""
-    return list(_REGISTRY)
+def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
+    """Lists the names that `create_model` takes, in the order of the papers.
+
+    Args:
+        pattern: String, what the names must match, with `*` for any letters and `?` for one. Defaults to `"*"`.
+        pretrained: Boolean, whether to list only models of which kzoo knows a preset, in the package or published.
+            Defaults to `False`.
+
+    Raises:
+        ValueError: If an argument is something else.
+
+    Example:
+        >>> kzoo.list_models("plain*")
+        ['plain20', 'plain32', 'plain44', 'plain56', 'plain110']
+    """
+    text(pattern, "pattern")
+    found = [name for name in _REGISTRY if fnmatch.fnmatchcase(name, pattern)]
+    if boolean(pretrained, "pretrained"):
+        from kzoo.presets import models_with_presets
+
+        there = models_with_presets()
+        found = [name for name in found if name in there]
+    return found
 
 
 def constructor(name: str) -> Constructor:

@@ -13,8 +13,11 @@ from kzoo.initializers import HeNormal
 from kzoo.layers import PixelNormalization
 from kzoo.models.arguments import Arguments, check_arguments
 from kzoo.models.model import Model
+from kzoo.models.preset import Preset, with_preset
+from kzoo.presets.construction import Construction
+from kzoo.presets.folder import load_tensors
+from kzoo.presets.loading import load_weights
 from kzoo.streams import check_seed
-from kzoo.weights import fetch, load_weights, registered
 
 SMALLEST_INPUT = 8
 MOST_DEPTH = 10_000  # more is a slip of the finger: the deepest of the papers has 1,202
@@ -26,9 +29,10 @@ def resnet(depth: int, **arguments: Unpack[Arguments]) -> keras.Model:
 
     Args:
         depth: Integer, 6n + 2: 20, 32, 44, 56, 110, ...
-        weights: Name of registered weights (`kzoo.list_weights()`), path of a `.weights.h5` file, or `None` for initial
-            weights. The file's classifier is left out without the top, its input normalization without preprocessing.
-            Defaults to `None`.
+        weights: Name of a preset (`kzoo.list_presets()`), the data of one for this model (`"digits"`), the path of its
+            folder, `"hf://owner/name"`, the path of a `.weights.h5` file, or `None` for initial weights. A preset
+            decides what `input_shape`, `classes` and `shortcut` default to. Its classifier is left out without the top,
+            its input normalization without preprocessing. Defaults to `None`.
         include_top: Boolean, whether to end with pooling and the classifier. Defaults to `True`.
         input_shape: `(height, width, channels)`, at least 8x8 pixels; `None` for a height or width of any size.
             Defaults to `(32, 32, 3)`.
@@ -42,6 +46,8 @@ def resnet(depth: int, **arguments: Unpack[Arguments]) -> keras.Model:
             `"additive"`, to `"projection"` for `"preact"`.
         normalization: `"batch"`, or `None` for biases instead. Defaults to `"batch"`.
         dropout: Float in [0, 1), the fraction dropped inside each block. Defaults to `0.0`.
+        zero_init_residual: Boolean, whether each block starts as its shortcut alone, see `kzoo.residual_block`.
+            Defaults to `False`.
         seed: Integer, 0 or larger, from which initial weights and dropout masks are drawn. Defaults to `0`.
         name: String, the model's name. Defaults to `"resnet{depth}"`, with `"_v2"` for `"preact"`.
 
@@ -67,7 +73,7 @@ def resnet(depth: int, **arguments: Unpack[Arguments]) -> keras.Model:
         raise ValueError(f"`depth` must be 6n + 2. Received: depth={depth}.")
     preact = arguments.get("order") == "preact"
     arguments.setdefault("name", f"resnet{depth}_v2" if preact else f"resnet{depth}")
-    return _build(blocks, STAGE_FILTERS, **arguments)
+    return _build("resnet", (depth,), blocks, **with_preset("resnet", (depth,), arguments))
 
 
 def wide_resnet(depth: int, width: int, **arguments: Unpack[Arguments]) -> keras.Model:
@@ -94,7 +100,8 @@ def wide_resnet(depth: int, width: int, **arguments: Unpack[Arguments]) -> keras
         raise ValueError(f"`depth` must be 6n + 4. Received: depth={depth}.")
     arguments.setdefault("name", f"wide_resnet{depth}_{width}")
     arguments.setdefault("order", "preact")
-    return _build(blocks, tuple(width * filters for filters in STAGE_FILTERS), **arguments)
+    sizes = (depth, width)
+    return _build("wide_resnet", sizes, blocks, width, **with_preset("wide_resnet", sizes, arguments))
 
 
 def _checked_depth(value: int) -> int:
@@ -105,10 +112,12 @@ def _checked_depth(value: int) -> int:
 
 
 def _build(
+    constructor: str,
+    sizes: tuple[int, ...],
     blocks: int,
-    stage_filters: Sequence[int],
+    width: int = 1,
     *,
-    weights: str | Path | None = None,
+    weights: Preset | Path | None = None,
     include_top: bool = True,
     input_shape: Sequence[int | None] = (32, 32, 3),
     pooling: Literal["avg", "max"] | None = None,
@@ -119,6 +128,7 @@ def _build(
     shortcut: Shortcut | None = None,
     normalization: Normalization = "batch",
     dropout: float = 0.0,
+    zero_init_residual: bool = False,
     seed: int = 0,
     name: str,
 ) -> keras.Model:
@@ -138,13 +148,16 @@ def _build(
         "dropout": dropout,
         "seed": seed,
     }
+    starts = {"zero_init_residual": zero_init_residual}  # no part of what a preset says: it has weights
     images = keras.Input(shape, name="image")
     x = PixelNormalization(**_grey(shape[-1]), name="normalization")(images) if include_preprocessing else images
     x = convolution(x, STAGE_FILTERS[0], use_bias=normalization is None, seed=seed, name="stem_conv")  # 32x32x16
     if order != "preact":
         x = relu(norm(x, normalization, name="stem_norm"), name="stem_relu")
-    for stage, filters in enumerate(stage_filters, start=1):  # 32x32x16, 16x16x32, 8x8x64
-        x = residual_stage(x, filters, blocks, stride=1 if stage == 1 else 2, name=f"stage{stage}", **form)
+    for stage, filters in enumerate(STAGE_FILTERS, start=1):  # 32x32x16, 16x16x32, 8x8x64
+        x = residual_stage(
+            x, width * filters, blocks, stride=1 if stage == 1 else 2, name=f"stage{stage}", **form, **starts
+        )
     if order == "preact":
         x = relu(norm(x, normalization, name="head_norm"), name="head_relu")
 
@@ -161,10 +174,25 @@ def _build(
     elif pooling == "max":
         x = keras.layers.GlobalMaxPooling2D(data_format="channels_last", name="pool")(x)
     model = Model(images, x, name=name)
-    if weights is not None:
-        if entry := registered(weights):
-            entry.check(form | {"depth": 6 * blocks + 2}, classes=classes if include_top else None)
-            weights = fetch(entry, lambda: resnet(entry.form["depth"]))
+    model.construction = Construction(
+        constructor,
+        sizes,
+        {
+            "include_top": include_top,
+            "input_shape": shape,
+            "pooling": pooling,
+            "classes": classes or 10,
+            "classifier_activation": classifier_activation,
+            "include_preprocessing": include_preprocessing,
+            "name": name,
+            **{key: value for key, value in form.items() if key != "zero_init_residual"},  # weights decide that
+            "dropout": float(dropout),
+        },
+    )
+    if isinstance(weights, Preset):
+        load_tensors(model, weights.folder, weights.config)
+        model.class_names = weights.class_names if include_top else None
+    elif weights is not None:
         load_weights(model, weights, optional=_optional(blocks, include_top, include_preprocessing))
     return model
 

@@ -29,6 +29,7 @@ __all__ = [
     "gradients",
     "look_up",
     "masked_batch_norm",
+    "move_averages",
     "normalize",
     "pad_channels",
     "precision",
@@ -40,13 +41,14 @@ __all__ = [
 ]
 
 FASTER_FORMS = {
-    "tensorflow": {"batch_norm", "conv2d", "look_up", "normalize", "sgd_step", "subsample"},
-    "jax": {"conv2d", "conv2d_relu", "look_up", "subsample"},
+    "tensorflow": {"batch_norm", "conv2d", "look_up", "move_averages", "normalize", "sgd_step", "subsample"},
+    "jax": {"conv2d", "conv2d_relu", "look_up", "move_averages", "subsample"},
     "torch": {
         "batch_norm",
         "conv2d",
         "conv2d_relu",
         "look_up",
+        "move_averages",
         "normalize",
         "pad_channels",
         "scale_shift",
@@ -81,4 +83,5 @@ subsample = _form("subsample")
 pad_channels = _form("pad_channels")
 update_average = _form("update_average")
 sgd_step = _form("sgd_step")
+move_averages = _form("move_averages")
 look_up = _form("look_up")

@@ -175,6 +175,7 @@ def sgd_step(
     momentum: float,
     nesterov: bool,
     decay: Sequence[float],
+    factors: Sequence[float],
 ) -> bool:
     """Moves all weights by a step of `kzoo.SGD`, where that is faster than weight by weight; here it is not.
 
@@ -186,11 +187,24 @@ def sgd_step(
         momentum: Float.
         nesterov: Boolean.
         decay: Sequence of floats, the weight decay of each weight.
+        factors: Sequence of floats, the factor on the rate of each weight.
 
     Returns:
         Whether it moved them. If not, nothing has changed.
     """
     return False
+
+
+def move_averages(averages: Sequence[Any], values: Sequence[Tensor], weight: float) -> None:
+    """Moves running averages: `average = average + weight * (value - average)`, exact where both are equal.
+
+    Args:
+        averages: Sequence of Keras variables, changed in place.
+        values: Sequence of tensors shaped as `averages`.
+        weight: Float in [0, 1], of the values.
+    """
+    for average, value in zip(averages, values, strict=True):
+        average.assign(average + (value - average) * weight)
 
 
 def divide(x: Tensor, divisor: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ ones would leave all cores but one idle. GPUs have kernels of their own, and get
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -179,3 +180,15 @@ def look_up(table: Any, index: Tensor, kept: dict[Any, Any]) -> Tensor:
     if isinstance(index, jax.core.Tracer):
         return generic.look_up(table, index, kept)
     return jnp.asarray(table[int(index)], config.floatx())
+
+
+def move_averages(averages: Sequence[Any], values: Sequence[Tensor], weight: float) -> None:
+    """Does what `kzoo.ops.generic.move_averages` does, as one program that writes over what the averages were."""
+    moved = _moved([average.value for average in averages], list(values), weight)
+    for average, value in zip(averages, moved, strict=True):
+        average.assign(value)
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _moved(averages: list[Tensor], values: list[Tensor], weight: float) -> list[Tensor]:
+    return [average + (value - average) * weight for average, value in zip(averages, values, strict=True)]

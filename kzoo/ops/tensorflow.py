@@ -91,6 +91,7 @@ def sgd_step(
     momentum: float,
     nesterov: bool,
     decay: Sequence[float],
+    factors: Sequence[float],
 ) -> bool:
     """Does what `kzoo.ops.generic.sgd_step` says, by one operation a weight.
 
@@ -98,9 +99,9 @@ def sgd_step(
     """
     if tf.distribute.has_strategy() or any(isinstance(gradient, tf.IndexedSlices) for gradient in gradients):
         return False
-    for i, (weight, gradient, amount) in enumerate(zip(weights, gradients, decay, strict=True)):
+    for i, (weight, gradient, amount, factor) in enumerate(zip(weights, gradients, decay, factors, strict=True)):
         value = weight.value if isinstance(weight, keras.Variable) else weight
-        slope, own_rate = tf.cast(gradient, value.dtype), tf.cast(rate, value.dtype)
+        slope, own_rate = tf.cast(gradient, value.dtype), tf.cast(rate, value.dtype) * factor
         slope = slope + amount * value if amount else slope
         if velocities is None:
             tf.raw_ops.ResourceApplyGradientDescent(var=value.handle, alpha=own_rate, delta=slope)
@@ -114,6 +115,17 @@ def sgd_step(
                 use_nesterov=nesterov,
             )
     return True
+
+
+def move_averages(averages: Sequence[Any], values: Sequence[Tensor], weight: float) -> None:
+    """Does what `kzoo.ops.generic.move_averages` does, as one graph."""
+    _moved([average.value for average in averages], list(values), tf.constant(weight, tf.float64))
+
+
+@tf.function
+def _moved(averages: list[Any], values: list[Tensor], weight: Tensor) -> None:
+    for average, value in zip(averages, values, strict=True):
+        average.assign_add((value - average) * tf.cast(weight, average.dtype))
 
 
 def look_up(table: Any, index: Tensor, kept: dict[Any, Any]) -> Tensor:

@@ -106,15 +106,25 @@ def sgd_step(
     momentum: float,
     nesterov: bool,
     decay: Sequence[float],
+    factors: Sequence[float],
 ) -> bool:
     """Does what `kzoo.ops.generic.sgd_step` says, by a few operations over all weights."""
     if not torch_steps.ACCELERATION.is_active():
         return False
     values = [variable.value for variable in weights]
     moving = None if velocities is None else [variable.value for variable in velocities]
-    options = {"momentum": momentum, "nesterov": nesterov, "decay": decay}
+    options: Any = {"momentum": momentum, "nesterov": nesterov, "decay": decay, "factors": factors}
     torch_steps.sgd_step(values, moving, gradients, ops.convert_to_tensor(rate), **options)
     return True
+
+
+@torch.no_grad()
+def move_averages(averages: Sequence[Any], values: Sequence[Tensor], weight: float) -> None:
+    """Does what `kzoo.ops.generic.move_averages` does, by one operation over all."""
+    if torch_steps.ACCELERATION.is_active():
+        torch_steps.move_averages([average.value for average in averages], list(values), weight)
+    else:
+        generic.move_averages(averages, values, weight)
 
 
 def look_up(table: Any, index: Tensor, kept: dict[Any, Any]) -> Tensor:

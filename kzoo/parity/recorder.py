@@ -108,7 +108,7 @@ def record(
         "dropout": dropout,
         "seed": seed,
         "drift": drift,
-        "recipe": dataclasses.asdict(parity_recipe(dtype)),
+        "recipe": parity_recipe(dtype).record(),
     }
     backend = keras.backend.backend()
     settings = json.loads(json.dumps(settings))  # as they come out of a file, without tuples

@@ -6,7 +6,8 @@ The recipes are here at once; what needs Keras is imported when it is first used
 from typing import TYPE_CHECKING
 
 from kzoo.lazy import lazily
-from kzoo.training.recipes import RECIPES, Recipe, recipe
+from kzoo.training.known_recipes import RECIPES, list_recipes, recipe
+from kzoo.training.recipes import Recipe
 
 if TYPE_CHECKING:
     from kzoo.training.loop import fit
@@ -36,6 +37,7 @@ __all__ = [
     "Run",
     "StepSchedule",
     "fit",
+    "list_recipes",
     "predict_files",
     "recipe",
     "set_pixel_statistics",

@@ -6,10 +6,8 @@ from typing import Any
 
 import keras
 
-from kzoo.arguments import instance
 from kzoo.data import Dataset
 from kzoo.training.recipes import Recipe
-from kzoo.training.schedule import is_constant
 
 _MONITORS = ("loss", "accuracy", "val_loss", "val_accuracy")
 _SET_THE_RATE = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateScheduler)
@@ -17,7 +15,6 @@ _SET_THE_RATE = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRate
 
 def check_model(model: keras.Model, dataset: Dataset, recipe: Recipe) -> None:
     """Raises `ValueError` unless a model can be trained on a dataset by a recipe, written down, and built again."""
-    instance(recipe, "recipe", Recipe, "a kzoo.Recipe, or the name of one")
     if not isinstance(dataset, Dataset):
         raise ValueError(
             "`dataset` must be a kzoo.Dataset (`kzoo.load_dataset`, `kzoo.Dataset.from_arrays`): a run records its "
@@ -34,13 +31,15 @@ def check_model(model: keras.Model, dataset: Dataset, recipe: Recipe) -> None:
             f"The model must have one output for each of the {dataset.classes} classes of {dataset.name!r}. "
             f"Received: output_shape={model.output_shape}."
         )
-    expected = model.input_shape[1:]
-    if len(expected) != 3 or any(
-        size not in (None, given) for size, given in zip(expected, dataset.image_shape, strict=True)
-    ):
+    if not takes_images(model.input_shape, dataset.image_shape):
         raise ValueError(
-            f"The images of {dataset.name!r} must have the model's input shape, {expected}. "
+            f"The images of {dataset.name!r} must have the model's input shape, {model.input_shape[1:]}. "
             f"Received: {dataset.image_shape}."
+        )
+    if recipe.zero_init_residual and not _starts_at_zero(model):
+        raise ValueError(
+            "With `zero_init_residual` in the recipe the model must have been built so: kzoo.create_model(..., "
+            f"zero_init_residual=True), or `kzoo.train`. Received: {model.name!r}, without a scale of 0."
         )
     policy = model.dtype_policy.name
     if policy != recipe.precision:
@@ -50,12 +49,34 @@ def check_model(model: keras.Model, dataset: Dataset, recipe: Recipe) -> None:
         )
 
 
+def takes_images(input_shape: Any, image_shape: Sequence[int]) -> bool:
+    """Returns whether a model with that `input_shape` takes images of that shape."""
+    if not isinstance(input_shape, tuple) or len(input_shape) != 4:
+        return False
+    return all(size in (None, given) for size, given in zip(input_shape[1:], image_shape, strict=True))
+
+
+def _starts_at_zero(model: keras.Model) -> bool:
+    initializers = [
+        getattr(layer, name, None) for layer in model.layers for name in ("gamma_initializer", "kernel_initializer")
+    ]
+    return any(isinstance(initializer, keras.initializers.Zeros) for initializer in initializers)
+
+
 def checked_callbacks(
     callbacks: keras.callbacks.Callback | Iterable[keras.callbacks.Callback] | None,
     recipe: Recipe,
     resume: bool = False,
+    *,
+    may_set_rate: bool,
 ) -> list[keras.callbacks.Callback]:
     """Returns callbacks as a list.
+
+    Args:
+        callbacks: What the caller gave.
+        recipe: The `Recipe`.
+        resume: Whether the training goes on from a checkpoint.
+        may_set_rate: Whether all steps have one rate, unless a callback sets another.
 
     Raises:
         ValueError: If one is no callback, sets the learning rate that the recipe sets each step, or would go on from a
@@ -72,7 +93,12 @@ def checked_callbacks(
                 "A training must go on from one place: with `resume`, from kzoo's checkpoints. Received: "
                 f"{type(callback).__name__}, which goes on from a backup of its own."
             )
-        if isinstance(callback, _SET_THE_RATE) and not is_constant(recipe):
+        if recipe.ema and isinstance(callback, keras.callbacks.BackupAndRestore):
+            raise ValueError(
+                "With `ema` in the recipe a training must go on from kzoo's checkpoints, by `resume`. Received: "
+                f"{type(callback).__name__}, which keeps the averages and not the weights."
+            )
+        if isinstance(callback, _SET_THE_RATE) and not may_set_rate:
             raise ValueError(
                 f"{type(callback).__name__} cannot set the learning rate, which the recipe sets each step: change its "
                 "`schedule`, `warmup`, `milestones` and `gamma`, or leave the rate to the callback by "

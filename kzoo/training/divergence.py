@@ -10,6 +10,7 @@ import numpy as np
 from kzoo.acceleration.names import calls_of
 from kzoo.data import Batches
 from kzoo.errors import DivergenceError
+from kzoo.training.sizes import any_size
 from kzoo.training.state import Arrays, TrainState, set_arrays
 
 _SECONDS_BETWEEN = 0.1
@@ -77,11 +78,16 @@ def first_layer_gone_wrong(model: keras.Model, batches: Batches, state: TrainSta
     Returns:
         String, or `None` if it cannot be told.
     """
-    per_epoch = batches.batches_per_epoch
     begin = state.numbers["step"]
     if not begin < step <= begin + _MOST_STEPS:
         return None
     set_arrays(model, state.arrays)
+    with any_size(model):
+        return _found_by_training(model, batches, begin, step)
+
+
+def _found_by_training(model: keras.Model, batches: Batches, begin: int, step: int) -> str | None:
+    per_epoch = batches.batches_per_epoch
     for done in range(begin, step - 1):
         model.train_on_batch(*batches.batch(done // per_epoch, done % per_epoch))
     if (name := _first_with_bad_weights(model)) is not None:
@@ -96,7 +102,9 @@ def first_layer_gone_wrong(model: keras.Model, batches: Batches, state: TrainSta
 
 def _first_with_bad_output(model: keras.Model, images: Any, *, training: bool) -> str | None:
     calls = [(layer, outputs) for layer, outputs in calls_of(model) if not isinstance(layer, keras.layers.InputLayer)]
-    values = keras.Model(model.inputs[0], [outputs for _, outputs in calls])(images, training=training)
+    probe = keras.Model(model.inputs[0], [outputs for _, outputs in calls])
+    with any_size(probe):
+        values = probe(images, training=training)
     for (layer, _), outputs in zip(calls, values, strict=True):
         for output in outputs:
             if not np.isfinite(keras.ops.convert_to_numpy(keras.ops.cast(output, "float32"))).all():

@@ -11,6 +11,7 @@ import keras
 from kzoo.data import Batches, Dataset
 from kzoo.errors import DivergenceError, OutOfMemoryError
 from kzoo.evaluation import evaluate
+from kzoo.training.averaging import averages_instead
 from kzoo.training.checkpoint import newest_state
 from kzoo.training.divergence import first_layer_gone_wrong
 from kzoo.training.json_files import write_json
@@ -38,7 +39,7 @@ def finish(
     Returns:
         The content of `metrics.json`.
     """
-    from kzoo.weights import save_weights
+    from kzoo.presets import save_weights
 
     save_weights(model, run.weights_path)
     run.write_history(recorder.rows)
@@ -94,17 +95,17 @@ def explained_divergence(
         train: `Batches` that it was trained on.
         schedule: The `StepSchedule`, or `None` where the optimizer has a rate of its own.
     """
-    from kzoo.weights import save_weights
+    from kzoo.presets import save_weights
 
     said = [f"{error} (epoch {(error.step - 1) // train.batches_per_epoch + 1})"]
     if schedule is not None and error.step:
-        said.append(f"at a learning rate of {float(schedule.rates[error.step - 1]):.4g}")
+        said.append(f"at a learning rate of {schedule.rate_of(error.step - 1):.4g}")
     state = newest_state(run.checkpoints)
     if state is None:
         return DivergenceError(f"{', '.join(said)}. There is no checkpoint before it.", error.step)
     layer = first_layer_gone_wrong(model, train, state, error.step)
     said.append("in a layer that is unknown" if layer is None else f"first in layer {layer!r}")
-    set_arrays(model, state.arrays)
+    set_arrays(model, averages_instead(state.arrays))
     save_weights(model, run.weights_path)
     where = f"The weights of step {state.numbers['step']:,} are in {run.weights_path}."
     return DivergenceError(f"{', '.join(said)}. {where} A smaller learning rate may help.", error.step)

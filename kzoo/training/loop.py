@@ -1,37 +1,43 @@
 """Trains any classifier by a recipe, and leaves a run directory."""
 
-import dataclasses
+import contextlib
 import json
 import os
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import NoneType
 from typing import Any
 
 import keras
 
 from kzoo.arguments import boolean, instance, path
-from kzoo.data import Augmentation, Batches, Dataset
+from kzoo.data import Augmentation, Batches, Dataset, Mixing
 from kzoo.data.fingerprint import fingerprint
 from kzoo.errors import DivergenceError
 from kzoo.evaluation import even_batch_size, gives_logits
+from kzoo.presets.construction import stored_construction
+from kzoo.training.averaging import followers_of
 from kzoo.training.checkpoint import keep_newest
 from kzoo.training.checks import check_model, check_stopping, checked_callbacks, warn_of_compiled
+from kzoo.training.class_weights import weighted_training_split
+from kzoo.training.custom import Custom
+from kzoo.training.distillation import Distillation, about_teacher, opened_teacher
 from kzoo.training.finishing import explained_divergence, explained_shortage, finish
 from kzoo.training.keeper import Interval
+from kzoo.training.known_recipes import find_recipe
 from kzoo.training.lock import write_status
 from kzoo.training.memory import is_out_of_memory
+from kzoo.training.named_optimizers import optimizer_for
 from kzoo.training.opening import opened_run, training_fingerprint
-from kzoo.training.optimizer import optimizer_for
 from kzoo.training.picture import require_matplotlib
 from kzoo.training.pixels import name_of_statistics, pixel_statistics
 from kzoo.training.progress import Progress, ending
 from kzoo.training.recipes import Recipe
-from kzoo.training.recipes import recipe as named_recipe
 from kzoo.training.recording import Clock, Recorder
 from kzoo.training.run import Run
 from kzoo.training.schedule import is_constant, schedule_for
 from kzoo.training.session import Session
+from kzoo.training.sizes import check_sizes, scales_of
 
 _VERBOSE = ("auto", 0, 1, 2)
 _OWN_OPTIMIZERS = weakref.WeakSet[Any]()  # that `fit` made: to replace one of these needs no warning
@@ -40,7 +46,7 @@ _OWN_OPTIMIZERS = weakref.WeakSet[Any]()  # that `fit` made: to replace one of t
 def fit(
     model: keras.Model,
     dataset: Dataset,
-    recipe: Recipe | str = "default",
+    recipe: Recipe | str | os.PathLike[str] = "default",
     callbacks: keras.callbacks.Callback | Iterable[keras.callbacks.Callback] | None = (),
     *,
     seed: int = 0,
@@ -50,6 +56,10 @@ def fit(
     from_logits: bool | None = None,
     resume: bool = False,
     checkpoint_every: str | int | Interval = "60s",
+    optimizer: keras.optimizers.Optimizer | None = None,
+    schedule: keras.optimizers.schedules.LearningRateSchedule | None = None,
+    loss: keras.losses.Loss | Callable[..., Any] | None = None,
+    teacher: keras.Model | Run | str | os.PathLike[str] | None = None,
 ) -> Run:
     """Compiles and trains a classifier, evaluates it once on the test split, and records the run.
 
@@ -62,7 +72,8 @@ def fit(
         model: A functional `keras.Model`, or a Sequential one with an Input, from images in [0, 255] to logits or
             probabilities. If it comes compiled, a warning names the optimizer that is replaced.
         dataset: A `Dataset` of as many classes.
-        recipe: A `Recipe` or the name of one. Defaults to `"default"`.
+        recipe: A `Recipe`, or what `kzoo.recipe` takes: a name, or the path of a TOML file or a run. Defaults to
+            `"default"`.
         callbacks: Further Keras callbacks, or one. Those that set the learning rate need a recipe with
             `schedule="constant"` and `warmup=0`. Defaults to `()`.
         seed: Integer, 0 or larger, from which order and augmentation of the images are drawn. Defaults to `0`.
@@ -77,12 +88,21 @@ def fit(
             as if it had never been left; where there is none it begins. Recipe, data, model, seed and versions must be
             the same; with a constant learning rate it may have more epochs. Defaults to `False`.
         checkpoint_every: String, seconds between checkpoints such as `"60s"`, or integer, steps. Defaults to `"60s"`.
+        optimizer: A new `keras.optimizers.Optimizer` in place of the recipe's, whose fields for it do not count then.
+            Defaults to `None`.
+        schedule: A `LearningRateSchedule` of batches in place of the recipe's, for its optimizer. Defaults to `None`.
+        loss: A `keras.losses.Loss`, or a function of one-hot labels and the model's answers, in place of the recipe's.
+            Defaults to `None`.
+        teacher: A trained `keras.Model`, a `Run` or the path of one, whose answers the model learns beside the labels,
+            as `distillation_weight` and `temperature` of the recipe say. The model must be a `kzoo.Model`. Defaults to
+            `None`.
 
     Returns:
         The `Run`.
 
     Raises:
-        ValueError: If model, dataset, recipe and callbacks do not go together, the model's answers contradict
+        ValueError: If model, dataset, recipe, callbacks and what is given in place of the recipe's parts do not go
+            together, the model's answers contradict
             `from_logits`, an `EarlyStopping` watches what is not measured, or callbacks left no epoch to train.
         FileExistsError: If `run_dir` has content, or another process trains there.
         DivergenceError: If the loss, of training or validation, is not a finite number. The last good weights are kept.
@@ -93,7 +113,7 @@ def fit(
         >>> run = kzoo.fit(kzoo.resnet20(), kzoo.load_dataset("digits"), "default")
         >>> run.metrics["test_accuracy"]
     """
-    recipe = named_recipe(recipe) if isinstance(recipe, str) else recipe
+    recipe = find_recipe(recipe)
     if verbose not in _VERBOSE:
         raise ValueError(f"`verbose` must be one of {_VERBOSE}. Received: verbose={verbose!r}.")
     directory = None if run_dir is None else path(run_dir, "run_dir")
@@ -101,22 +121,33 @@ def fit(
         raise ValueError("`resume` needs a run to go on with, `run_dir` (--run). Received: none.")
     instance(arguments, "arguments", (Mapping, NoneType), "a dictionary or None")
     check_model(model, dataset, recipe)
+    taught_by = opened_teacher(teacher, dataset, model, recipe)
     require_matplotlib()
     from_logits = gives_logits(model, dataset.image_shape, from_logits)
-    given = checked_callbacks(callbacks, recipe, resume)
+    custom = Custom(optimizer, schedule, loss)
+    custom.check(from_logits, resume)
+    given = checked_callbacks(callbacks, recipe, resume, may_set_rate=custom.may_set_rate(recipe))
     interval = Interval.parse(checkpoint_every)
     train = training_batches(dataset, recipe, seed)
-    schedule = None if is_constant(recipe) else schedule_for(recipe, train.batches_per_epoch)
+    check_sizes(model, train, recipe.epochs)
+    per_epoch = train.batches_per_epoch
+    of_recipe = None if optimizer or schedule or is_constant(recipe) else schedule_for(recipe, per_epoch)
+    optimizer = optimizer or optimizer_for(recipe, per_epoch, model.trainable_variables, schedule)
     stopping = early_stopping(recipe)
     check_stopping([*stopping, *given], recipe.epochs)
     warn_of_compiled(model, _OWN_OPTIMIZERS)
-    config = _config(model, dataset, recipe, seed, arguments)
+    config = _config(model, dataset, recipe, seed, arguments) | ({"custom": own} if (own := custom.record()) else {})
+    learning: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    if taught_by is not None:
+        check_sizes(taught_by, train, recipe.epochs)
+        config["teacher"] = about_teacher(taught_by)
+        learning = model.learns_from(Distillation.by(recipe, taught_by, dataset, from_logits=from_logits))
 
     name = f"{model.name}-{dataset.name}-{keras.backend.backend()}-seed{seed}"
-    with opened_run(directory, name, config, dataset.file_names, resume=resume) as (run, state):
-        compile_model(model, recipe, train.batches_per_epoch, from_logits=from_logits)
+    with opened_run(directory, name, config, dataset.file_names, resume=resume) as (run, state), learning:
+        compile_model(model, recipe, per_epoch, from_logits=from_logits, optimizer=optimizer, loss=loss)
         model.optimizer.build(model.trainable_variables)
-        clock = Clock(train, schedule)
+        clock = Clock(train, of_recipe)
         recorder = Recorder(run, clock)
         shown = [Progress({"auto": None, 1: True, 2: False}[verbose])] if verbose else []
         size = even_batch_size(len(dataset.validation), recipe.batch_size)
@@ -127,14 +158,15 @@ def fit(
             train=train,
             validation=validation,
             epochs=recipe.epochs,
-            training=training_fingerprint(config),
+            training=training_fingerprint(run.config),
             folder=run.checkpoints,
             interval=interval,
+            followers=followers_of(model, recipe),
         )
         try:
             session.go_on(state)
         except DivergenceError as error:
-            explained = explained_divergence(error, run, model, train, schedule)
+            explained = explained_divergence(error, run, model, train, of_recipe)
             write_status(run.directory, ended=str(explained))
             raise explained from error
         except Exception as error:
@@ -153,26 +185,46 @@ def fit(
 
 
 def training_batches(dataset: Dataset, recipe: Recipe, seed: int) -> Batches:
-    """Returns the shuffled and augmented batches that a recipe trains on."""
+    """Returns the shuffled, augmented and perhaps mixed batches that a recipe trains on."""
     augmentation = Augmentation(
-        crop_padding=recipe.crop_padding, flip=recipe.flip and dataset.flip, pad_mode=recipe.pad_mode
+        crop_padding=recipe.crop_padding,
+        flip=recipe.flip and dataset.flip,
+        pad_mode=recipe.pad_mode,
+        flip_mode=recipe.flip_mode,
+        erase=recipe.erase,
+        erase_area=recipe.erase_area,
+        erase_aspect=recipe.erase_aspect,
+        erase_fill=recipe.erase_fill,
     )
+    mixes = recipe.mix_share and (recipe.mixup or recipe.cutmix)
     return Batches(
-        dataset.train,
+        weighted_training_split(dataset, recipe.class_weights),
         dataset.classes,
         batch_size=recipe.batch_size,
         drop_remainder=recipe.drop_remainder,
         seed=seed,
         shuffle=True,
         augmentation=augmentation,
+        mixing=Mixing(recipe.mixup, recipe.cutmix, recipe.mix_share) if mixes else None,
+        scales=scales_of(recipe),
     )
 
 
-def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int, *, from_logits: bool | None = None) -> None:
-    """Compiles a classifier with the optimizer and the loss of a recipe."""
+def compile_model(
+    model: keras.Model,
+    recipe: Recipe,
+    steps_per_epoch: int,
+    *,
+    from_logits: bool | None = None,
+    optimizer: Any = None,
+    loss: Any = None,
+) -> None:
+    """Compiles a classifier with the optimizer and the loss of a recipe, or those that are given."""
     from_logits = gives_logits(model) if from_logits is None else from_logits
-    loss = keras.losses.CategoricalCrossentropy(from_logits=from_logits, label_smoothing=recipe.label_smoothing)
-    optimizer = optimizer_for(recipe, steps_per_epoch)
+    if loss is None:
+        loss = keras.losses.CategoricalCrossentropy(from_logits=from_logits, label_smoothing=recipe.label_smoothing)
+    if optimizer is None:
+        optimizer = optimizer_for(recipe, steps_per_epoch, model.trainable_variables)
     _OWN_OPTIMIZERS.add(optimizer)
     model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
 
@@ -202,6 +254,7 @@ def _config(
         "model": {
             "name": model.name,
             "arguments": None if arguments is None else json.loads(json.dumps(dict(arguments), default=str)),
+            "construction": stored_construction(model),
             "pixel_normalization": normalization,
             "architecture": architecture,
         },
@@ -213,6 +266,6 @@ def _config(
             "fingerprint": fingerprint(dataset),
         },
         # `fit` leaves the normalization alone, so what the recipe asks for need not be so.
-        "recipe": dataclasses.asdict(recipe) | {"pixel_statistics": name_of_statistics(normalization, dataset)},
+        "recipe": recipe.record() | {"pixel_statistics": name_of_statistics(normalization, dataset)},
         "seed": seed,
     }

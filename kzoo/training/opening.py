@@ -44,16 +44,20 @@ def opened_run(
     with _claimed(directory, name) as path:
         if resume and (path / "config.json").exists():
             run = Run(path)
+            config = _as_recorded(config, run)
             state = newest_state(run.checkpoints)
             if state is not None:
                 check_kinds(run.checkpoints, state.numbers, NUMBERS)
             check_same(run, config)
-            if state is not None and state.numbers["training"] != training_fingerprint(config):
+            recorded = run.config  # which may say the same in the words of an older kzoo
+            if state is not None and state.numbers["training"] != training_fingerprint(recorded):
                 raise ValueError(f"{run.checkpoints} must hold states of this training. Received: those of another.")
             check_begins(run, state)
-            if run.config != json.loads(json.dumps(config)):  # of more epochs: what it came to is not known yet
+            if (epochs := config["recipe"]["epochs"]) != recorded["recipe"][
+                "epochs"
+            ]:  # it is not known yet to what end
                 (path / "metrics.json").unlink(missing_ok=True)
-                write_json(path / "config.json", config)
+                write_json(path / "config.json", {**recorded, "recipe": {**recorded["recipe"], "epochs": epochs}})
         else:
             run, state = Run.fill(path, config, splits), None
         write_status(path)
@@ -123,6 +127,12 @@ def check_same(run: Run, config: Mapping[str, Any]) -> None:
         if len(differences) > _SHOWN:
             listed += f"\n  and {len(differences) - _SHOWN:,} more"
         raise ValueError(f"{run.directory} must go on as it began. Received:\n{listed}")
+
+
+def _as_recorded(config: Mapping[str, Any], run: Run) -> Mapping[str, Any]:
+    """Returns a configuration without what the run does not record: it may be from before kzoo recorded that."""
+    recorded = run.config["model"]
+    return {**config, "model": {name: value for name, value in config["model"].items() if name in recorded}}
 
 
 def training_fingerprint(config: Mapping[str, Any]) -> str:

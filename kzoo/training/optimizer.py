@@ -8,8 +8,9 @@ import keras
 from kzoo import ops
 from kzoo.acceleration.optimizer import AcceleratedOptimizer
 from kzoo.arguments import boolean, number
-from kzoo.training.recipes import DecayOn, Recipe
-from kzoo.training.schedule import is_constant, schedule_for
+from kzoo.training.recipes import DecayOn
+
+_BIASES = ("bias", "beta", "shift")  # names of what layers of Keras and kzoo add to each channel
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -34,6 +35,7 @@ class SGD(AcceleratedOptimizer):
         nesterov: Boolean. Defaults to `False`.
         weight_decay: Float, at least 0. Defaults to `0.0`.
         decay_on: `"kernels"` (weights of two axes or more) or `"all"`. Defaults to `"all"`, as PyTorch.
+        bias_rate: Float above 0, factor on the rate of biases and of batch normalization's shift. Defaults to `1.0`.
         name: String, or `None` for a name that Keras makes. Defaults to `None`.
 
     Raises:
@@ -41,6 +43,7 @@ class SGD(AcceleratedOptimizer):
 
     Reference:
         - [Sutskever et al., 2013](https://proceedings.mlr.press/v28/sutskever13.html), section 2 (Nesterov)
+        - [Jordan, 2024](https://arxiv.org/abs/2404.00498), section 3.4 (a higher rate of biases)
     """
 
     def __init__(
@@ -50,11 +53,12 @@ class SGD(AcceleratedOptimizer):
         nesterov: bool = False,
         weight_decay: float | None = 0.0,
         decay_on: DecayOn = "all",
+        bias_rate: float = 1.0,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
         momentum, decay = number(momentum, "momentum"), number(weight_decay or 0.0, "weight_decay")
-        nesterov = boolean(nesterov, "nesterov")
+        nesterov, bias_rate = boolean(nesterov, "nesterov"), number(bias_rate, "bias_rate")
         is_schedule = isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule | dict)
         if not is_schedule and not callable(learning_rate):
             learning_rate = number(learning_rate, "learning_rate")
@@ -66,17 +70,21 @@ class SGD(AcceleratedOptimizer):
             raise ValueError(f"`momentum` must be at least 0 and below 1. Received: momentum={momentum}.")
         if decay_on not in ("kernels", "all"):
             raise ValueError(f"`decay_on` must be 'kernels' or 'all'. Received: decay_on={decay_on!r}.")
+        if bias_rate <= 0:
+            raise ValueError(f"`bias_rate` must be above 0. Received: bias_rate={bias_rate}.")
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.momentum = momentum
         self.nesterov = nesterov
         self.coupled_decay = decay  # Keras has a decoupled one for what `weight_decay` says
         self.decay_on = decay_on
+        self.bias_rate = bias_rate
 
     def build(self, variables: list[Any]) -> None:
         if self.built:
             return
         super().build(variables)
         self.velocities = self.add_optimizer_variables(variables, "velocity") if self.momentum else []
+        self.factors = [self.bias_rate if _is_bias(variable) else 1.0 for variable in variables]
         self._decays = tuple(self.decays(variable) for variable in variables)
 
     def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
@@ -117,10 +125,13 @@ class SGD(AcceleratedOptimizer):
             momentum=self.momentum,
             nesterov=self.nesterov,
             decay=[self.coupled_decay if self.of_weight(self._decays, weight) else 0.0 for weight in weights],
+            factors=[self.of_weight(self.factors, weight) for weight in weights],
         )
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         rate = keras.ops.cast(learning_rate, variable.dtype)
+        if (factor := self.of_weight(self.factors, variable)) != 1:
+            rate = rate * factor
         gradient = keras.ops.cast(gradient, variable.dtype)
         if self.coupled_decay and self.of_weight(self._decays, variable):
             gradient = keras.ops.add(gradient, self.coupled_decay * variable)
@@ -141,18 +152,9 @@ class SGD(AcceleratedOptimizer):
             "nesterov": self.nesterov,
             "weight_decay": self.coupled_decay,
             "decay_on": self.decay_on,
+            "bias_rate": self.bias_rate,
         }
 
 
-def optimizer_for(recipe: Recipe, steps_per_epoch: int) -> SGD:
-    """Returns the optimizer of a recipe whose epochs have that many steps.
-
-    Where all steps have one rate it is a float, which callbacks may change, else a schedule.
-    """
-    return SGD(
-        recipe.learning_rate if is_constant(recipe) else schedule_for(recipe, steps_per_epoch),
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        weight_decay=recipe.weight_decay,
-        decay_on=recipe.decay_on,
-    )
+def _is_bias(variable: Any) -> bool:
+    return len(variable.shape) == 1 and variable.name in _BIASES

@@ -4,13 +4,12 @@ import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from kzoo import arguments
-from kzoo.evaluation import log_probabilities
-from kzoo.training.run import Run
+from kzoo.evaluation import log_probabilities, log_softmax
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +21,22 @@ class Prediction:
     probabilities: tuple[float, ...]
 
 
+class Predictor(Protocol):
+    """A `kzoo.Run` or a `kzoo.Preset`."""
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """One name a class."""
+
+    def load_model(self, custom_objects: Mapping[str, Any] | None = None) -> Any:
+        """Returns the model."""
+
+    def decoding(self, model: Any) -> Any:
+        """Returns how files become what the model takes."""
+
+
 def predict_files(
-    run: Run,
+    run: Predictor,
     files: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
     top: int = 1,
     *,
@@ -31,8 +44,10 @@ def predict_files(
 ) -> list[Prediction]:
     """Classifies image files of any size and mode that Pillow reads, decoded and resized as in the training.
 
+    The probabilities of a preset that has a temperature are scaled by it; that changes no order.
+
     Args:
-        run: The `Run` whose model to use.
+        run: The `Run` or `Preset` whose model to use.
         files: Paths of image files, or one.
         top: Integer, how many classes to name, 1 or larger; all where there are not so many. Defaults to `1`.
         custom_objects: As of `Run.load_model`. Defaults to `None`.
@@ -48,7 +63,9 @@ def predict_files(
     top = arguments.integer(top, "top", least=1)
     arguments.objects(custom_objects)
     if not hasattr(run, "load_model"):
-        raise ValueError(f"`run` must be a kzoo.Run, such as `kzoo.Run(directory)`. Received: run={run!r}.")
+        raise ValueError(
+            f"`run` must be a kzoo.Run or a kzoo.Preset, such as `kzoo.Run(directory)`. Received: run={run!r}."
+        )
     if not isinstance(files, Iterable | os.PathLike):
         raise ValueError(f"`files` must be paths of image files, or one. Received: files={files!r}.")
     files = [arguments.path(file, "files") for file in ([files] if isinstance(files, str | os.PathLike) else files)]
@@ -59,8 +76,9 @@ def predict_files(
     model = run.load_model(custom_objects)
     decoding = run.decoding(model)
     images = np.stack([decoding.decode(Path(file).read_bytes(), os.fspath(file)) for file in files])
-    probabilities = np.exp(log_probabilities(model, images))
-    names = run.class_names
+    temperature = getattr(run, "temperature", None) or 1.0
+    probabilities = np.exp(log_softmax(log_probabilities(model, images) / temperature))
+    names = run.class_names or ()
     if len(names) != probabilities.shape[1]:
         raise ValueError(f"{run} must name {probabilities.shape[1]} classes. Received: {len(names)} names.")
     predictions = []

@@ -27,11 +27,14 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         self._live = sys.stdout.isatty() if self.live is None else self.live
-        self._last = 0.0
+        self._last, self._began = 0.0, time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._head = f"epoch {epoch + 1:{len(str(self.params['epochs']))}}/{self.params['epochs']}"
+        self._head = self._head_of(epoch)
         self._began = time.monotonic()
+
+    def _head_of(self, epoch: int) -> str:
+        return f"epoch {epoch + 1:{len(str(self.params['epochs']))}}/{self.params['epochs']}"
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         now = time.monotonic()
@@ -42,7 +45,8 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         seconds = time.monotonic() - self._began
         took = f"{seconds:.1f} s" if seconds < 100 else f"{seconds:.0f} s"
-        self._print([self._head, *_shown(logs or {})], took, end="\n")
+        # A training that was left within a validation goes on with it: that epoch begins for nobody.
+        self._print([self._head_of(epoch), *_shown(logs or {})], took, end="\n")
 
     def _print(self, parts: list[str], last: str, end: str) -> None:
         """Prints as many parts as fit, and the last."""

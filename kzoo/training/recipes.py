@@ -1,31 +1,32 @@
 """Recipes: everything that decides a training besides the model, the data and the seed."""
 
 import dataclasses
-from collections.abc import Iterable
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from kzoo.arguments import boolean, integer, number
-from kzoo.choices import PadMode, Precision, check_choice, hint
+from kzoo.choices import EraseFill, FlipMode, Optimizer, PadMode, Precision, hint
+from kzoo.training.recipe_checks import LIMITS, ClassWeights, checked
 
 Schedule = Literal["linear", "cosine", "step", "constant"]
 DecayOn = Literal["kernels", "all"]
 PixelStatistics = Literal["dataset", "imagenet"]
-
-MOST_EPOCHS = 100_000  # more is a slip of the finger: the longest recipe has 200
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """How to train. Use `dataclasses.replace` to change a field.
 
+    Fields after `precision` are ingredients that are off by default. What is said here of a field is also the comment
+    over it in the TOML files that `kzoo recipe show` prints.
+
     Attributes:
         epochs: Passes over the training split, if nothing stops earlier.
         batch_size: Images a step.
         drop_remainder: Whether an epoch leaves out a last step of fewer images; they are others in each epoch.
-        learning_rate: Peak rate of stochastic gradient descent.
-        momentum: Factor of the velocity at each step, as in PyTorch: the rate is not part of the velocity.
-        nesterov: Whether to look ahead.
-        weight_decay: Coupled: `weight_decay * weight` is added to the gradient before the momentum, as in PyTorch.
+        learning_rate: Peak rate of the optimizer.
+        momentum: Of `"sgd"`, factor of the velocity at each step, as in PyTorch: the rate is not part of the velocity.
+        nesterov: Of `"sgd"`, whether to look ahead.
+        weight_decay: Of `"sgd"` coupled: `weight_decay * weight` is added to the gradient before the momentum, as in
+            PyTorch. Of any other optimizer as Keras has it: `rate * weight_decay * weight` is taken from the weight.
         decay_on: `"kernels"` (weights of two axes or more) or `"all"`.
         schedule: After the warm-up: `"linear"` or `"cosine"` to 0, `"step"`, or `"constant"`. Set each step.
         warmup: Fraction of all steps in which the rate climbs linearly from `warmup_start` times its peak.
@@ -40,6 +41,37 @@ class Recipe:
         patience: Epochs without improvement of the validation loss after which to stop, or `None` to train to the end.
         min_delta: The least change of the validation loss that counts as an improvement.
         precision: Dtype policy that the model must have been built with.
+        optimizer: `"sgd"`, kzoo's, or one of Keras's by its name in small letters, such as `"adamw"` or `"lion"`. They
+            need other values of `learning_rate` and `weight_decay` than `"sgd"`.
+        optimizer_arguments: Further arguments of Keras's optimizer, for example `{ beta_2 = 0.95 }`. Not of `"sgd"`,
+            whose arguments are the fields of the recipe.
+        clip_norm: The largest Euclidean norm of the gradient of one weight array; longer ones are shortened to it.
+        global_clip_norm: The same of all gradients together.
+        clip_value: The largest absolute value within a gradient; others are cut.
+        accumulate_steps: Batches whose mean gradient makes one step of the optimizer, of which the schedule is.
+        bias_rate: Of `"sgd"`, factor on the rate of biases and of batch normalization's shift (beta).
+        class_weights: What an image counts in the loss: a table of weights by class name (1 for one that is left out),
+            or `"balanced"`, so that each class counts alike.
+        flip_mode: Which images are mirrored: `"random"` draws them anew in each epoch, `"alternate"` draws them for the
+            first epoch and then mirrors each image in every other one.
+        erase: In [0, 1]: probability that a rectangle of an image is erased.
+        erase_area: Least and largest share of the image that is erased.
+        erase_aspect: Least ratio of the rectangle's shorter side to its longer.
+        erase_fill: What is seen in its place: `"noise"` or `"grey"`.
+        mixup: Alpha of mixup, or 0 for none; how much stays of an image is drawn from Beta(alpha, alpha).
+        cutmix: Alpha of cutmix, or 0 for none. If mixup is on, too, each batch takes one of them, with equal chances.
+        mix_share: In [0, 1]: share of batches that are mixed.
+        image_scales: Shares of height and width that images are shrunk to, in (0, 1]: each for an equal part of the
+            epochs, in turn. `()` leaves them as they are. Validation and test have the whole size.
+        ema: What moving averages of weights and batch statistics keep at each step, such as 0.999 (less in the first
+            steps); 0 for no averages. They, and not the weights, are validated, stopped on and saved.
+        zero_init_residual: Whether each block of a new model starts as its shortcut alone, as of `kzoo.resnet`.
+        distillation_weight: What the answers of a teacher count in the loss; the labels count the rest of 1. A training
+            with a teacher needs one above 0, another has 0.
+        temperature: What the logits of teacher and model are divided by, so that the answers are softer.
+        lookahead_steps: Lookahead: after so many steps of the optimizer the weights go back, part of the way, to where
+            they were so many steps before; 0 switches it off.
+        lookahead_share: Share of the way that they keep.
     """
 
     epochs: int = 20
@@ -63,6 +95,29 @@ class Recipe:
     patience: int | None = 5
     min_delta: float = 0.02
     precision: Precision = "float32"
+    optimizer: Optimizer = "sgd"
+    optimizer_arguments: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
+    clip_norm: float | None = None
+    global_clip_norm: float | None = None
+    clip_value: float | None = None
+    accumulate_steps: int = 1
+    bias_rate: float = 1.0
+    class_weights: ClassWeights = dataclasses.field(default=None, hash=False)
+    flip_mode: FlipMode = "random"
+    erase: float = 0.0
+    erase_area: tuple[float, ...] = (0.02, 0.4)
+    erase_aspect: float = 0.3
+    erase_fill: EraseFill = "noise"
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mix_share: float = 1.0
+    image_scales: tuple[float, ...] = ()
+    ema: float = 0.0
+    zero_init_residual: bool = False
+    distillation_weight: float = 0.0
+    temperature: float = 4.0
+    lookahead_steps: int = 0
+    lookahead_share: float = 0.5
 
     def override(self, **changes: Any) -> "Recipe":
         """Returns a copy with the changes that are not `None`; a `patience` of 0 means none.
@@ -80,120 +135,26 @@ class Recipe:
             given["patience"] = None
         return dataclasses.replace(self, **given)
 
+    def to_toml(self) -> str:
+        """Returns a TOML file that `kzoo.recipe` reads back to the same recipe, with a comment for each field."""
+        from kzoo.training.recipe_files import to_toml
+
+        return to_toml(self)
+
+    def record(self) -> dict[str, Any]:
+        """Returns the fields as a run's `config.json` has them: those that are off are left out.
+
+        So a run that began before there was such a field is still the same.
+        """
+        off = Recipe()
+        always = [one.name for one in dataclasses.fields(self)]
+        always = always[: always.index("precision") + 1]
+        values = dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if name in always or value != getattr(off, name)}
+
     def __post_init__(self) -> None:
         for one in dataclasses.fields(self):
-            if check := _KINDS.get(one.type):
-                object.__setattr__(self, one.name, check(one.name, getattr(self, one.name)))
-        for field, choices in (
-            ("schedule", get_args(Schedule)),
-            ("decay_on", get_args(DecayOn)),
-            ("precision", get_args(Precision)),
-            ("pixel_statistics", get_args(PixelStatistics)),
-            ("pad_mode", get_args(PadMode)),
-        ):
-            check_choice(field, getattr(self, field), choices)
-        for field, valid, expected in (
-            ("epochs", self.epochs >= 1, "at least 1"),
-            ("epochs", self.epochs <= MOST_EPOCHS, f"at most {MOST_EPOCHS:,}"),
-            ("batch_size", self.batch_size >= 1, "at least 1"),
-            ("learning_rate", self.learning_rate > 0, "above 0"),
-            ("momentum", 0 <= self.momentum < 1, "at least 0 and below 1"),
-            ("nesterov", self.momentum > 0 or not self.nesterov, "false without momentum"),
-            ("weight_decay", self.weight_decay >= 0, "at least 0"),
-            ("warmup", 0 <= self.warmup < 1, "at least 0 and below 1"),
-            ("warmup_start", 0 <= self.warmup_start <= 1, "between 0 and 1"),
-            ("milestones", list(self.milestones) == sorted(self.milestones), "in ascending order"),
-            ("milestones", all(0 < milestone < 1 for milestone in self.milestones), "fractions between 0 and 1"),
-            ("label_smoothing", 0 <= self.label_smoothing < 1, "at least 0 and below 1"),
-            ("gamma", self.gamma >= 0, "at least 0"),
-            ("crop_padding", self.crop_padding >= 0, "at least 0"),
-            ("patience", self.patience is None or self.patience >= 1, "at least 1, or None"),
-            ("min_delta", self.min_delta >= 0, "at least 0"),
-        ):
-            if not valid:
+            object.__setattr__(self, one.name, checked(one.name, one.type, getattr(self, one.name)))
+        for field, expected, is_met in LIMITS:
+            if not is_met(self):
                 raise ValueError(f"`{field}` must be {expected}. Received: {field}={getattr(self, field)!r}.")
-
-
-def _as_integer(field: str, value: Any) -> int:
-    return integer(value, field)
-
-
-def _as_integer_or_none(field: str, value: Any) -> int | None:
-    return None if value is None else _as_integer(field, value)
-
-
-def _as_number(field: str, value: Any) -> float:
-    return number(value, field)
-
-
-def _as_numbers(field: str, values: Any) -> tuple[float, ...]:
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise ValueError(f"`{field}` must be a tuple of numbers. Received: {field}={values!r}.")
-    return tuple(number(value, field) for value in values)
-
-
-def _as_boolean(field: str, value: Any) -> bool:
-    return boolean(value, field)
-
-
-# A field's type -> what turns NumPy's scalars into Python's, and refuses the rest.
-_KINDS: dict[Any, Any] = {
-    int: _as_integer,
-    int | None: _as_integer_or_none,
-    float: _as_number,
-    tuple[float, ...]: _as_numbers,
-    bool: _as_boolean,
-}
-
-RECIPES = {
-    # One cycle: a short warm-up to a high rate, then linearly to 0; weight decay on the kernels alone. Label smoothing
-    # keeps the validation loss from being low by luck at the high rate, which would stop a training too early.
-    "default": Recipe(),
-    # akamaster/pytorch_resnet_cifar10, trainer.py: 200 epochs, rate 0.1 divided by 10 after 100 and 150, decay 1e-4 on
-    # everything, black padding, ImageNet's statistics. (It trains on all 50,000 images and picks the best epoch on the
-    # test set; here a part of them is for validation and the last epoch counts.)
-    "akamaster": Recipe(
-        epochs=200,
-        batch_size=128,
-        drop_remainder=False,
-        learning_rate=0.1,
-        nesterov=False,
-        weight_decay=1e-4,
-        decay_on="all",
-        schedule="step",
-        warmup=0.0,
-        milestones=(0.5, 0.75),
-        pad_mode="constant",
-        pixel_statistics="imagenet",
-        label_smoothing=0.0,
-        patience=None,
-    ),
-    # He et al., 2015, section 4.2: 45,000 images for training; 64,000 steps are 182 epochs, the last one not whole;
-    # the rate is divided by 10 after 32,000 and 48,000. For depth 110 the paper first runs some 400 steps at 0.01.
-    # (The paper subtracts the mean image; here the mean colour is subtracted and divided by the deviation.)
-    "he2015": Recipe(
-        epochs=182,
-        batch_size=128,
-        drop_remainder=False,
-        learning_rate=0.1,
-        nesterov=False,
-        weight_decay=1e-4,
-        decay_on="all",
-        schedule="step",
-        warmup=0.0,
-        milestones=(32_000 / 64_064, 48_000 / 64_064),
-        pad_mode="constant",
-        label_smoothing=0.0,
-        patience=None,
-    ),
-}
-
-
-def recipe(name: str) -> Recipe:
-    """Returns a recipe by name: `"default"`, `"akamaster"` or `"he2015"`.
-
-    Raises:
-        ValueError: If there is none of that name.
-    """
-    check_choice("name", name, RECIPES)
-    return RECIPES[name]

@@ -45,12 +45,12 @@ class Clock(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.batches.start_at(epoch)
-        self._steps_before = int(self.model.optimizer.iterations)
+        self._steps_before = batches_of(self.model.optimizer)
         self._began = time.perf_counter()
 
     def on_test_begin(self, logs: Any = None) -> None:
         # Validation follows the epoch's last step. Reading its count waits for it: JAX and GPUs compute behind Python.
-        self.steps = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+        self.steps = batches_of(self.model.optimizer)
         self.step_seconds.append(time.perf_counter() - self._began)
         images = (self.steps - self._steps_before) * self.batches.batch_size
         self.images.append(min(len(self.batches.split), images))
@@ -58,7 +58,7 @@ class Clock(keras.callbacks.Callback):
             rate = keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
             self.rate = float(str(rate))  # the shortest number that is this float32
         else:
-            self.rate = float(self.schedule.rates[min(self.steps, self.schedule.total_steps) - 1])
+            self.rate = self.schedule.rate_of(self.steps - 1)
 
     @property
     def seconds(self) -> float:
@@ -113,6 +113,12 @@ class Recorder(keras.callbacks.Callback):
     def epoch_of_weights(self) -> int | None:
         """The epoch that ended with the weights that the model has, counted from 1; `None` if none did."""
         return self._digests.get(_digest(self.model))
+
+
+def batches_of(optimizer: Any) -> int:
+    """Returns how many batches an optimizer has seen; its `iterations` count those together that make one step."""
+    count = next((one for one in optimizer.variables if one.name == "iteration"), optimizer.iterations)
+    return int(keras.ops.convert_to_numpy(count))
 
 
 def _digest(model: keras.Model) -> str:

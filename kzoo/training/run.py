@@ -23,6 +23,8 @@ from kzoo.recursion import deep_recursion
 from kzoo.training.json_files import read_json, write_json
 from kzoo.training.kinds import CONFIG, METRICS, SOURCE, check_kinds
 from kzoo.training.lock import check_empty, locked
+from kzoo.training.recipe_files import read_recipe_of_run
+from kzoo.training.recipes import Recipe
 
 _HISTORY_BYTES = 1 << 26
 _SPLITS_BYTES = 1 << 28
@@ -138,6 +140,15 @@ class Run:
             raise ValueError(f"{path} must have a number or nothing in each column of each row. {error}") from error
 
     @property
+    def recipe(self) -> Recipe:
+        """The recipe that the run was trained by.
+
+        Raises:
+            ValueError: If `config.json` holds none.
+        """
+        return read_recipe_of_run(self.directory)
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """One name a class."""
         return tuple(self.config["data"]["class_names"])
@@ -155,17 +166,7 @@ class Run:
 
     def check_classes(self, dataset: Dataset) -> None:
         """Raises `ValueError` unless a dataset has the classes that the run was trained on, in their order."""
-        expected, received = self.class_names, dataset.class_names
-        if expected == received:
-            return
-        missing, new = (
-            ", ".join(map(repr, sorted(set(a) - set(b)))) or "none"
-            for a, b in ((expected, received), (received, expected))
-        )
-        raise ValueError(
-            f"The data must have the {len(expected)} classes of {self.directory}, in their order. "
-            f"Received: {len(received)} classes of {dataset.name!r}; missing: {missing}; new: {new}."
-        )
+        dataset.check_class_names(self.class_names, self.directory)
 
     def load_model(self, custom_objects: Mapping[str, Any] | None = None) -> keras.Model:
         """Builds the model anew and loads the run's weights, on any backend.
@@ -182,12 +183,14 @@ class Run:
             FileNotFoundError: If the run has no weights.
             ValueError: If the model consists of anything else, or the weights are not its own.
         """
-        from kzoo.weights import load_weights
+        from kzoo.presets import load_weights
 
         with precision(self.config["recipe"]["precision"]):
             model = self._built(custom_objects)
             with deep_recursion():
                 load_weights(model, self.weights_path)
+        if hasattr(model, "class_names") and len(self.class_names) == model.output_shape[-1]:
+            model.class_names = self.class_names
         return model
 
     def _built(self, custom_objects: Mapping[str, Any] | None) -> keras.Model:
@@ -197,6 +200,31 @@ class Run:
             return rebuilt(architecture, weights_bytes=weights_bytes, custom_objects=custom_objects)
         except ValueError as error:
             raise ValueError(f"{self.directory / 'config.json'} does not hold a model: {error}") from error
+
+    def save_preset(self, directory: str | os.PathLike[str], dataset: Dataset | None = None, **about: Any) -> Path:
+        """Saves the run's model as a preset, with a card of all that is known of its training.
+
+        The validation and test images are evaluated once more: the card has the accuracy, also class by class, and the
+        calibration error before and after a temperature that is fitted on the validation images.
+
+        Args:
+            directory: Path of the folder, new, empty or of a preset, which is replaced.
+            dataset: The `Dataset` of the training. Defaults to `None`, to load it as `load_dataset` does; of a dataset
+                that was made in a program, the card has what the training has measured.
+            **about: `measure`, `False` to measure nothing anew; `description` and `licence` (an SPDX identifier),
+                strings for the card.
+
+        Returns:
+            The path of the folder.
+
+        Raises:
+            FileNotFoundError: If the training has not ended, or its data are not there.
+            FileExistsError: If the folder has other content.
+            ValueError: If the model is not one that a constructor of kzoo built, or the data are others.
+        """
+        from kzoo.training.publishing import save_run
+
+        return save_run(self, directory, dataset, **about)
 
     def load_dataset(
         self,

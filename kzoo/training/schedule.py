@@ -30,6 +30,8 @@ class StepSchedule(keras.optimizers.schedules.LearningRateSchedule):
         warmup_start: Float, fraction of the peak. Defaults to `0.0`.
         milestones: For `"step"`, the steps from which on the rate is multiplied by `gamma`. Defaults to `()`.
         gamma: Float. Defaults to `0.1`.
+        accumulate_steps: Integer, how many of the steps that Keras counts make one of these: an optimizer with
+            `gradient_accumulation_steps` counts batches. Defaults to `1`.
 
     Raises:
         ValueError: If `total_steps` is not between 1 and 20,000,000.
@@ -48,8 +50,10 @@ class StepSchedule(keras.optimizers.schedules.LearningRateSchedule):
         warmup_start: float = 0.0,
         milestones: tuple[int, ...] = (),
         gamma: float = 0.1,
+        accumulate_steps: int = 1,
     ) -> None:
         super().__init__()
+        self.accumulate_steps = integer(accumulate_steps, "accumulate_steps", least=1)
         total_steps, warmup_steps = integer(total_steps, "total_steps"), integer(warmup_steps, "warmup_steps", least=0)
         check_choice("schedule", schedule, get_args(Schedule))
         if not 1 <= total_steps <= MOST_STEPS:
@@ -94,8 +98,15 @@ class StepSchedule(keras.optimizers.schedules.LearningRateSchedule):
             return np.array(levels)[np.searchsorted(self.milestones, steps, side="right")]
         return np.full(len(steps), self.learning_rate, np.float64)
 
+    def rate_of(self, batch: int) -> float:
+        """Returns the rate that a batch, counted from 0, is trained at."""
+        return float(self.rates[min(batch // self.accumulate_steps, self.total_steps - 1)])
+
     def __call__(self, step: Any) -> Any:
-        index = keras.ops.minimum(keras.ops.cast(step, "int32"), self.total_steps - 1)
+        step = keras.ops.cast(step, "int32")
+        if self.accumulate_steps > 1:
+            step = keras.ops.floor_divide(step, self.accumulate_steps)
+        index = keras.ops.minimum(step, self.total_steps - 1)
         return ops.look_up(self.rates, index, self._kept)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -110,6 +121,7 @@ class StepSchedule(keras.optimizers.schedules.LearningRateSchedule):
             "warmup_start": self.warmup_start,
             "milestones": self.milestones,
             "gamma": self.gamma,
+            "accumulate_steps": self.accumulate_steps,
         }
 
 
@@ -124,8 +136,8 @@ def _as_steps(milestones: Any) -> tuple[int, ...]:
 
 
 def schedule_for(recipe: Recipe, steps_per_epoch: int) -> StepSchedule:
-    """Returns the schedule of a recipe whose epochs have that many steps."""
-    total = recipe.epochs * steps_per_epoch
+    """Returns the schedule of a recipe whose epochs have that many batches."""
+    total = max(recipe.epochs * steps_per_epoch // recipe.accumulate_steps, 1)
     return StepSchedule(
         recipe.learning_rate,
         total,
@@ -134,6 +146,7 @@ def schedule_for(recipe: Recipe, steps_per_epoch: int) -> StepSchedule:
         warmup_start=recipe.warmup_start,
         milestones=tuple(round(milestone * total) for milestone in recipe.milestones),
         gamma=recipe.gamma,
+        accumulate_steps=recipe.accumulate_steps,
     )
 
 

@@ -1,6 +1,7 @@
 """A training that can be left between any two steps, and gone on with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ import keras
 
 from kzoo.acceleration.names import forget_validation
 from kzoo.data import Batches
+from kzoo.training.averaging import Averages, Followers
 from kzoo.training.callback_state import give_states, states_of
 from kzoo.training.callbacks import CallbackList
 from kzoo.training.divergence import LossGuard, check_finite, check_loss
 from kzoo.training.keeper import Interval, Keeper
+from kzoo.training.sizes import any_size, ends_of_sizes
 from kzoo.training.state import TrainState, arrays_of, set_arrays, set_metrics
 
 Logs = Mapping[str, Any]
@@ -32,6 +35,8 @@ class Session(CallbackList):
         training: String, what this training is known by in its states.
         folder: Path of the folder of checkpoints.
         interval: `Interval` between them.
+        followers: List of `Followers`, moved after each step in that order. `Averages` among them are in the weights'
+            place from the end of an epoch's steps to that of the epoch, and in the end. Defaults to `()`.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class Session(CallbackList):
         training: str,
         folder: Path,
         interval: Interval,
+        followers: Sequence[Followers] = (),
     ) -> None:
         self.train_batches, self.validation, self.epochs, self.training = train, validation, epochs, training
         self.per_epoch = train.batches_per_epoch
@@ -54,7 +60,10 @@ class Session(CallbackList):
         self._state: TrainState | None = None  # to go on from
         self._first = 0  # batch of the epoch with which this `fit` began
         self._may_end = False
+        self._size: tuple[int, int] | None = None  # of the images that were trained on last
         self._guard = LossGuard()
+        self.followers = followers
+        self.averages = [one for one in followers if isinstance(one, Averages)]
         self.keeper = Keeper(folder, interval, self.capture)
 
     def capture(self) -> TrainState:
@@ -66,6 +75,8 @@ class Session(CallbackList):
         self._guard.look()
         states, of_callbacks = states_of(self.callbacks)
         arrays = arrays_of(self.model)
+        for follower in self.followers:
+            arrays = follower.beside(arrays)
         check_finite(arrays, self.epoch * self.per_epoch + self.batch)
         within = 0 < self.batch < self.per_epoch
         kept = {name: array for name, array in arrays.items() if within or not name.startswith("metrics/")}
@@ -87,7 +98,7 @@ class Session(CallbackList):
         Raises:
             ValueError: If the state is not one of this training.
         """
-        with self.keeper.listening():
+        with self.keeper.listening(), any_size(self.model) if self.train_batches.scales else nullcontext():
             self._go_on(state)
 
     def _go_on(self, state: TrainState | None) -> None:
@@ -98,6 +109,8 @@ class Session(CallbackList):
             stopped = numbers["stopped"]
             self.epoch, self.batch, self.logs = numbers["epoch"], numbers["batch"], numbers["logs"]
             set_arrays(self.model, state.arrays)
+            for follower in self.followers:
+                follower.set(state.arrays)
             if self.batch:
                 if self.batch == self.per_epoch:
                     self._end_epoch()
@@ -108,18 +121,26 @@ class Session(CallbackList):
                 stopped = self.model.stop_training
         else:
             self.keeper.save(wait=False)
-        if not stopped:
-            self._fit(self.epochs)
+        for end in ends_of_sizes(self.train_batches, self.epochs):  # each size has a pipeline of its own
+            if not stopped:
+                self._fit(end)
+                stopped = self.model.stop_training
         self._begin()
         self.finished = True
         if state is None or not state.numbers["finished"] or self.epoch > state.numbers["epoch"]:
             self.keeper.save_and_end_if_asked()
         self._may_end = True
+        for average in self.averages:
+            average.put_in()
         self.on_train_end()
 
     def _fit(self, until: int) -> None:
         if self.epoch < until:
             self.train_batches.start_at(self.epoch, self._first)
+            size = self.train_batches.image_size(self.epoch)
+            if self._size not in (None, size):  # TensorFlow would make one for any size, which rounds otherwise
+                self.model.make_train_function(force=True)
+            self._size = size
             forget_validation(self.model)
             self.model.fit(
                 self.train_batches,
@@ -177,12 +198,19 @@ class Session(CallbackList):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         super().on_train_batch_end(self._first + batch, logs)
         self.batch = self._first + batch + 1
+        for follower in self.followers:
+            follower.after_step(self.epoch * self.per_epoch + self.batch)
         is_last = self.batch == self.per_epoch
         self._guard.see(self.epoch * self.per_epoch + self.batch, logs)
         if is_last:
             self._guard.look()
             self.logs = {name: float(keras.ops.convert_to_numpy(value)) for name, value in (logs or {}).items()}
         self.keeper.after_step(may_wait=is_last)
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        for average in self.averages:
+            average.put_in()
+        super().on_test_begin(logs)
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
         super().on_test_batch_end(batch, logs)
@@ -191,6 +219,8 @@ class Session(CallbackList):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         super().on_epoch_end(epoch, logs)
         check_loss((logs or {}).get("val_loss", 0.0), (epoch + 1) * self.per_epoch, "The validation loss")
+        for average in self.averages:
+            average.take_out()
         self.epoch, self.batch, self.logs = epoch + 1, 0, {}
         if not self.model.stop_training and self.epoch < self.epochs:  # else the training ends, with a checkpoint
             self.keeper.end_if_asked()

@@ -17,7 +17,8 @@ class TrainState:
 
     Args:
         arrays: Name to array: `model/...` (weights, batch statistics, counters of masks), `optimizer/...`,
-            `metrics/...` (sums within the epoch) and `callbacks/...` (for example the best weights).
+            `average/...` and `slow/...` (of weights, by the recipe's `ema` and Lookahead), `metrics/...` (sums within
+            the epoch) and `callbacks/...` (for example the best weights).
         numbers: What JSON holds: `training` (a fingerprint of recipe, data and model), `step`, `epoch` and `batch`
             (counted from 0, the next to train on), `history`, `callbacks`, `stopped`.
     """
@@ -35,9 +36,9 @@ def arrays_of(model: keras.Model) -> Arrays:
     if sync is not None:
         sync()
     variables = {
-        **dict(_named("model", model.variables)),
-        **dict(_named("optimizer", model.optimizer.variables)),
-        **dict(_named("metrics", model.metrics_variables)),
+        **dict(named("model", model.variables)),
+        **dict(named("optimizer", model.optimizer.variables)),
+        **dict(named("metrics", model.metrics_variables)),
     }
     return {name: storable(keras.ops.convert_to_numpy(variable)) for name, variable in variables.items()}
 
@@ -53,7 +54,7 @@ def set_arrays(model: keras.Model, arrays: Mapping[str, npt.NDArray[Any]]) -> No
     Raises:
         ValueError: If the model has other variables.
     """
-    _assign([*_named("model", model.variables), *_named("optimizer", model.optimizer.variables)], arrays)
+    _assign([*named("model", model.variables), *named("optimizer", model.optimizer.variables)], arrays)
 
 
 def set_metrics(model: keras.Model, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -61,12 +62,12 @@ def set_metrics(model: keras.Model, arrays: Mapping[str, npt.NDArray[Any]]) -> N
 
     TensorFlow makes their variables in the first step: here they are made before.
     """
-    there = {name for name, _ in _named("metrics", model.metrics_variables)}
+    there = {name for name, _ in named("metrics", model.metrics_variables)}
     if any(name.startswith("metrics/") and name not in there for name in arrays):
         answers = np.zeros((1, model.output_shape[-1]), np.float32)
         model.compute_metrics(None, answers, answers)
         model.reset_metrics()
-    _assign(_named("metrics", model.metrics_variables), arrays)
+    _assign(named("metrics", model.metrics_variables), arrays)
 
 
 def _assign(variables: Iterable[tuple[str, Any]], arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -85,7 +86,7 @@ def _assign(variables: Iterable[tuple[str, Any]], arrays: Mapping[str, npt.NDArr
         variable.assign(arrays[name])
 
 
-def _named(prefix: str, variables: Iterable[Any]) -> Iterable[tuple[str, Any]]:
+def named(prefix: str, variables: Iterable[Any]) -> Iterable[tuple[str, Any]]:
     """Yields variables with a number and name each: the number tells those of the same name apart."""
     for number, variable in enumerate(variables):
         yield f"{prefix}/{number}/{variable.name}", variable

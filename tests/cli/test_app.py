@@ -11,7 +11,8 @@ from kzoo.cli.app import app
 COMMANDS = {
     "list", "describe", "train", "evaluate", "predict", "compare", "runs", "export", "serve", "import", "doctor",
     "data prepare", "data info", "data cache list", "data cache clear", "parity record", "parity compare",
-    "weights list", "weights info", "weights fetch", "weights add",
+    "preset list", "preset info", "preset fetch", "preset add", "preset save", "preset push",
+    "recipe list", "recipe show", "sweep",
 }  # fmt: skip
 
 
@@ -65,7 +66,7 @@ def test_lines_of_a_body_are_counted_without_its_docstring(source, lines):
         (["train", "resnet20", "--data", "nowhere.zip"], "Received: 'nowhere.zip'"),
         (["train", "resnet20", "--epochs", "0"], "kzoo: `epochs` must be at least 1. Received: epochs=0."),
         (["evaluate", "nowhere"], "kzoo: Expected a run directory"),
-        (["evaluate"], "kzoo: Expected either a run, or a model with weights and data."),
+        (["evaluate"], "kzoo: Expected either a run, or a preset with data, or a model with weights and data."),
         (["predict", "nowhere", "image.png"], "kzoo: Expected a run directory"),
     ],
 )

@@ -99,7 +99,7 @@ def test_handlers_of_others_are_given_back(program, own_sigterm):
 def test_sigterm_that_is_ignored_stays_so(program, own_sigterm, monkeypatch):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
-    def list_models():
+    def list_models(*_, **__):
         os.kill(os.getpid(), signal.SIGTERM)
         return ["a"]
 

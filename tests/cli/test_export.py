@@ -1,5 +1,3 @@
-import dataclasses
-import hashlib
 import importlib.util
 
 import keras
@@ -9,7 +7,7 @@ from commands import printed_json
 from PIL import Image
 
 import kzoo
-from kzoo.weights import cache, registry
+from kzoo.presets import cache, registry
 
 needs_tensorflow = pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="needs TensorFlow")
 CLASSES = ("cat", "dog", "eel")
@@ -37,20 +35,14 @@ def weights(tmp_path):
 
 
 @pytest.fixture
-def named(weights, monkeypatch):
-    """The same weights, registered."""
-    entry = dataclasses.replace(
-        kzoo.weights_info("akamaster_resnet20"),
-        name="animals_resnet20",
-        class_names=CLASSES,
-        file=weights.name,
-        url=None,
-        sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
-        layout=None,
-    )
-    monkeypatch.setitem(registry._REGISTRY, entry.name, entry)
-    monkeypatch.setattr(cache, "_PRETRAINED", weights.parent)
-    return entry.name
+def named(weights, monkeypatch, tmp_path):
+    """The same weights, as a preset in the package."""
+    folder = tmp_path / "pretrained"
+    model = kzoo.resnet20(weights=weights, classes=3)
+    kzoo.save_preset(model, folder / "animals" / "resnet20", class_names=CLASSES)
+    monkeypatch.setattr(registry, "PRETRAINED", folder)
+    monkeypatch.setattr(cache, "PRETRAINED", folder)
+    return "animals/resnet20"
 
 
 def assert_answers_as_the_weights(directory, weights, images):
@@ -89,16 +81,21 @@ def test_weights_file_without_model_and_data_is_told(options, weights, tmp_path)
     assert not (tmp_path / "out").exists()
 
 
-def test_registered_weights_with_images_of_another_size_are_told(named, animals, tmp_path):
-    with pytest.raises(ValueError, match=r"must have images of shape \(32, 32, 3\).*Received: .*of shape \(\d"):
-        printed_json("export", named, "--data", animals, "--out", tmp_path / "out")
+def test_preset_with_images_of_another_size_is_told(named, animals, tmp_path):
+    with pytest.raises(ValueError, match=r"must have images of shape \(32, 32, 3\).*Received: .*of shape \(16"):
+        kzoo.export_saved(named, tmp_path / "out", dataset=kzoo.load_dataset(animals))
 
 
 def test_missing_source_is_told(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"a weights file or one of .*'akamaster_resnet20'.*Received: 'no.h5'"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"a weights file, a preset's folder or one of .*'akamaster_resnet20'.*Received: 'no.h5'",
+    ):
         printed_json("export", "no.h5", "--out", tmp_path / "out")
 
 
 def test_registered_weights_of_another_model_are_told(named, tmp_path):
-    with pytest.raises(ValueError, match="`weights` 'animals_resnet20' are for resnet20, with depth=20"):
+    with pytest.raises(
+        ValueError, match="`model` must be None or the preset's, 'resnet20'. Received: model='resnet56'"
+    ):
         printed_json("export", named, "--model", "resnet56", "--out", tmp_path / "out")

@@ -8,6 +8,12 @@ def test_list_prints_the_models():
     assert kzoo_command("list").stdout.split() == kzoo.list_models()
 
 
+def test_list_takes_a_pattern_and_those_with_presets():
+    assert printed_json("list", "*_v2") == [name for name in kzoo.list_models() if name.endswith("_v2")]
+    assert printed_json("list", "--pretrained", "resnet1*") == ["resnet110"]
+    assert printed_json("list", "nothing*") == []
+
+
 def test_describe_prints_cost_and_layers():
     description = printed_json("describe", "resnet20")
     assert (description["parameters"], description["receptive_field"]) == (269_722, 81)

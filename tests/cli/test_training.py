@@ -14,7 +14,7 @@ QUICK = ["--epochs", "2", "--batch-size", "32", "--lr", "0.05", "--patience", "0
 @pytest.fixture(scope="module")
 def run(colours, tmp_path_factory):
     directory = tmp_path_factory.mktemp("runs") / "run"
-    arguments = ["--data", colours, "--run", directory, "--dropout", "0.1", "--seed", "3", *QUICK]
+    arguments = ["--data", colours, "--run", directory, "--dropout", "0.1", "--seed", "3", "--flip", *QUICK]
     return directory, printed_json("train", "resnet20", *arguments)
 
 
@@ -127,3 +127,21 @@ def test_compare_shows_whole_names_and_its_picture(run, tmp_path, monkeypatch):
     assert "pixel_normalization.mean" in shown
     assert shown["images_per_second"] == [f"{run[1]['images_per_second']:.1f}"] * 2
     assert lines[-1] == "curves: comparison.png"
+
+
+def test_evaluate_with_mirror_images_says_so(run):
+    result = printed_json("evaluate", run[0], "--tta", "mirror")
+    assert result["tta"] == "mirror"
+    assert printed_json("evaluate", run[0])["tta"] is None
+    last = kzoo_command("evaluate", run[0], "--tta", "mirror").stdout.splitlines()[-1]
+    assert last.startswith("24 images, with test-time augmentation (mirror): loss ")
+
+
+def test_train_learns_from_a_teacher(run, colours, tmp_path, monkeypatch):
+    monkeypatch.setattr("kzoo.training.distillation._check_answers", lambda *_: None)  # after two epochs
+    given = ["train", "plain20", "--data", colours, "--epochs", "1", "--batch-size", "32", "--patience", "0"]
+    given += ["--run", tmp_path / "run", "--teacher", run[0], "--set", "distillation_weight=0.5"]
+    printed_json(*given)
+    taught = kzoo.Run(tmp_path / "run").config
+    assert taught["teacher"]["name"] == "resnet20"
+    assert (taught["recipe"]["distillation_weight"], kzoo.Run(tmp_path / "run").recipe.temperature) == (0.5, 4.0)

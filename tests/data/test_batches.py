@@ -11,8 +11,15 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo.data import Augmentation, Batches, load_dataset
+from kzoo.data import Augmentation, Batches, Mixing, load_dataset
+from kzoo.streams import stream
 
+# All that changes images and labels, at once.
+EVERYTHING = {
+    "augmentation": Augmentation(crop_padding=2, pad_mode="reflect", flip_mode="alternate", erase=0.5),
+    "mixing": Mixing(mixup=0.4, cutmix=1.0, share=0.75),
+}
+ALL_IN_EPOCH_3 = "6744323ae25b92f3f8a8e08d8e709353a461aabc162334eda6497f2af7f23366"
 BATCH_5_OF_EPOCH_3 = "e4002578b95dc40b3fc9442087a33ee7a65335aca615ba18df52922bc05e55c3"
 
 
@@ -56,6 +63,85 @@ def test_batch_5_of_epoch_3_has_the_same_bytes_on_every_backend():
     batches = Batches(dataset.train, 10, batch_size=32, shuffle=True, augmentation=Augmentation(flip=dataset.flip))
     images, labels = batches.batch(3, 5)
     assert hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest() == BATCH_5_OF_EPOCH_3
+
+
+def test_augmented_and_mixed_batches_have_the_same_bytes_on_every_backend():
+    dataset = load_dataset()
+    batches = Batches(dataset.train, 10, batch_size=32, shuffle=True, **EVERYTHING)
+    digest = hashlib.sha256()
+    for index in range(batches.batches_per_epoch):
+        for array in batches.batch(3, index):
+            digest.update(array.tobytes())
+    assert digest.hexdigest() == ALL_IN_EPOCH_3
+
+
+@pytest.mark.parametrize("name", ["erase", "mixup", "cutmix"])
+def test_each_way_to_change_images_changes_them(numbered, name):
+    augmentation = Augmentation(crop_padding=0, flip=False, erase=float(name == "erase"))
+    mixing = None if name == "erase" else Mixing(**{name: 1.0})
+    plain, changed = Batches(numbered, 2), Batches(numbered, 2, augmentation=augmentation, mixing=mixing)
+    assert not np.array_equal(plain.batch(0, 0)[0], changed.batch(0, 0)[0])
+
+
+@pytest.mark.parametrize("batch_size", [4, 10])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_two_epochs_of_alternating_mirror_images_show_both_forms_of_each(batch_size, shuffle):
+    images = np.random.RandomState(0).randint(0, 256, (10, 8, 8, 3)).astype(np.uint8)
+    split = kzoo.Split(images, np.arange(10))
+    augmentation = Augmentation(crop_padding=0, flip_mode="alternate")
+    batches = Batches(split, 10, batch_size=batch_size, shuffle=shuffle, augmentation=augmentation)
+    mirrored = []
+    for epoch in range(6):
+        served = [batches.batch(epoch, index) for index in range(len(batches))]
+        labels = np.concatenate([labels for _, labels in served]).argmax(1)
+        seen = np.concatenate([images for images, _ in served])[np.argsort(labels)]
+        mirrored.append((seen == images[:, :, ::-1]).all((1, 2, 3)))
+        assert ((seen == images).all((1, 2, 3)) ^ mirrored[-1]).all()
+    expected = stream(0, "mirror").randint(0, 2, 10, dtype=bool)
+    assert 0 < expected.sum() < 10
+    np.testing.assert_array_equal(mirrored, [expected, ~expected] * 3)
+
+
+def test_alternating_mirror_images_depend_on_the_seed():
+    split = kzoo.Split(np.zeros((100, 8, 8, 3), np.uint8), np.arange(100))
+    first = [Batches(split, 100, seed=seed)._mirrored(0) for seed in range(3)]
+    assert all(30 < mirrored.sum() < 70 for mirrored in first)
+    assert 30 < (first[0] != first[1]).sum() < 70
+    assert 30 < (first[0] != first[2]).sum() < 70
+
+
+@pytest.mark.parametrize("history", [[], [(0, 0), (0, 1)], [(7, 2), (0, 3), (2, 1)]])
+def test_mixed_batch_does_not_depend_on_what_was_asked_before(numbered, history):
+    first, second = (Batches(numbered, 2, batch_size=3, shuffle=True, **EVERYTHING) for _ in range(2))
+    for epoch, index in history:
+        first.batch(epoch, index)
+    second.start_at(2, 1)
+    for one, other in zip(first.batch(2, 1), second[0], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_threads_mix_the_same_batches(numbered, workers):
+    split = kzoo.Split(numbered.images.repeat(20, axis=0), numbered.labels.repeat(20))
+    batches = Batches(split, 2, batch_size=16, shuffle=True, **EVERYTHING)
+    expected = [batches.batch(0, index)[0] for index in range(len(batches))]
+    with ThreadPoolExecutor(workers) as pool:
+        for images, same in zip(pool.map(lambda index: batches[index][0], range(len(batches))), expected, strict=True):
+            np.testing.assert_array_equal(images, same)
+
+
+def test_weights_are_mixed_with_their_images(numbered):
+    weighted = numbered.weighted(np.arange(10))
+    served = Batches(weighted, 2, mixing=Mixing(mixup=8.0)).batch(0, 0)
+    images, labels, weights = Mixing(mixup=8.0)(
+        numbered.images,
+        np.eye(2, dtype=np.float32)[numbered.labels],
+        np.arange(10, dtype=np.float32),
+        stream(0, "mix", 0, 0),
+    )
+    for one, other in zip(served, (images, labels, weights), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert np.abs(weights - np.arange(10)).max() > 0
 
 
 @pytest.mark.parametrize("epoch", [0, 1, 5])
@@ -206,7 +292,8 @@ def test_batches_are_prepared_by_several_threads_at_once(batches, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("seed", 5), ("batch_size", 2), ("augmentation", None), ("shuffle", False)]
+    ("name", "value"),
+    [("seed", 5), ("batch_size", 2), ("augmentation", None), ("mixing", Mixing(1.0)), ("shuffle", False)],
 )
 def test_batch_prepared_ahead_is_not_of_other_settings(batches, name, value):
     batches[0]

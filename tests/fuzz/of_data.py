@@ -27,9 +27,9 @@ from kzoo.data.prepare import prepare
 from kzoo.data.prepared import read_prepared
 from kzoo.data.rows import table_files
 from kzoo.data.tables import read_table
+from kzoo.presets.checkpoint import read_checkpoint
 from kzoo.serving import Limits
 from kzoo.serving.requests import images_of_v1, images_of_v2, numbers_of
-from kzoo.weights.checkpoint import read_checkpoint
 
 SMALL = Decoding((2, 2))
 MOST_PIXELS = 1 << 16  # larger images are no fault, and slow

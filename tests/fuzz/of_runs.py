@@ -1,6 +1,7 @@
 """What trainings leave and are told, recordings and exports."""
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
@@ -108,6 +109,43 @@ def recipe(content, folder):
         assert isinstance(found.learning_rate, float)
 
 
+def of_toml(content: bytes, folder: Path) -> None:
+    """Reads a recipe's file; what it gives reads back to the same recipe."""
+    path = folder / "recipe.toml"
+    path.write_bytes(content)
+    found = kzoo.recipe(path)
+    path.write_text(found.to_toml(), encoding="utf-8")
+    assert kzoo.recipe(path) == found
+
+
+TOML = b'base = "he2015"\nlearning_rate = 0.2\npatience = "none"\nmilestones = [0.5, 0.75]\npad_mode = "constant"\n'
+
+
+@target("recipe.toml", lambda: [TOML, kzoo.recipe("default").to_toml().encode()])
+def recipe_file(content, folder):
+    of_toml(content, folder)
+
+
+@target(
+    "recipe.toml",
+    lambda: [coded({"base": "he2015", "epochs": 3, "patience": 2, "milestones": [0.5], "pad_mode": "reflect"})],
+)
+def recipe_file_of_json(content, folder):
+    """TOML whose values are any of JSON's, which Hypothesis knows how to change."""
+    try:
+        values = json.loads(content)
+    except (ValueError, RecursionError):
+        return
+    if isinstance(values, dict):
+        lines = [f"{json.dumps(name)} = {json.dumps(value)}" for name, value in values.items()]
+        of_toml("\n".join(lines).encode(), folder)
+
+
+@target("config.json", lambda: [coded(CONFIG | {"recipe": dataclasses.asdict(kzoo.recipe("akamaster"))})])
+def recipe_of_run(content, folder):
+    assert run_with(folder, "config.json", content).recipe.epochs >= 1
+
+
 class _AnySize:
     input_shape = (None, None, None, 3)
 
@@ -208,6 +246,26 @@ def status(content, folder):
     (found,) = list_runs([folder])
     assert isinstance(found.state, str)
     assert isinstance(holder(folder), str)
+
+
+SWEEP = {
+    "model": "m",
+    "arguments": {},
+    "data": {"name": "d", "fingerprint": {}},
+    "backend": "jax",
+    "recipe": {},
+    "members": [{"settings": {"epochs": 1}, "seed": 0, "failure": None}, {"settings": {}, "seed": 1, "failure": "no"}],
+}
+
+
+@target("sweep.json", lambda: [coded(SWEEP)])
+def sweep(content, folder):
+    (folder / "sweep.json").write_bytes(content)
+    found = kzoo.Sweep(folder)
+    assert len(found.results()) == len(found.members)
+    assert sum(row["n"] + row["failed"] + row["missing"] for row in found.summary()) == len(found.members)
+    assert all(member.directory.parent == folder for member in found.members)
+    found.write_tables()
 
 
 FILES = {"state.json": coded(NUMBERS), "arrays.npz": archive(a=np.zeros(3), b=np.arange(6).reshape(2, 3))}

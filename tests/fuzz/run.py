@@ -15,7 +15,7 @@ import atheris
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 with atheris.instrument_imports(include=["kzoo"]):
-    from fuzz import of_data, of_runs  # noqa: F401  they fill the table
+    from fuzz import of_data, of_presets, of_runs  # noqa: F401  they fill the table
     from fuzz.target import TARGETS, Target
 
 _ROOM_BYTES = 2 << 30  # of address space beyond what is taken at the start: more is a MemoryError, and a fault

@@ -7,7 +7,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from fuzz import of_data, of_runs  # noqa: F401  they fill the table
+from fuzz import of_data, of_presets, of_runs  # noqa: F401  they fill the table
 from fuzz.target import TARGETS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

@@ -19,7 +19,7 @@ def test_recording_has_every_quantity_in_the_order_of_computation(sound):
 def test_recording_says_what_was_computed_on_what(sound):
     settings = sound.settings
     assert (settings["model"], settings["steps"], settings["seed"]) == ("one_block", 3, 0)
-    assert settings["recipe"] == dataclasses.asdict(parity_recipe()) | {"milestones": []}
+    assert settings["recipe"] == parity_recipe().record() | {"milestones": []}
     assert sound.environment["backend"] == keras.backend.backend()
     assert sound.environment["device"] == environment.device_kind()
     assert sound.environment["versions"]["keras"] == keras.__version__

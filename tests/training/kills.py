@@ -28,7 +28,7 @@ from kzoo.training.session import Session
 
 KILLS = 4
 MOMENTS = ("any time", "a write of a checkpoint", "a validation", "the first step", "a step")
-RECIPE = kzoo.recipe("default").override(epochs=5, batch_size=16, patience=2, min_delta=0.0, learning_rate=0.05)
+RECIPE = kzoo.Recipe(epochs=5, batch_size=16, patience=2, min_delta=0.0, learning_rate=0.05, ema=0.9, lookahead_steps=2)
 
 
 @dataclasses.dataclass(frozen=True)

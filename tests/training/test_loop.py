@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import kzoo
+from kzoo.training.loop import training_batches
 
 QUICK = kzoo.recipe("default").override(epochs=4, batch_size=16, learning_rate=0.05, patience=2)
 
@@ -85,6 +86,22 @@ def test_fit_trains_on_the_batches_of_each_epoch_in_order(tiny, small_model, tmp
     kzoo.fit(small_model, tiny, QUICK.override(epochs=2, patience=0), run_dir=tmp_path / "run", verbose=0)
     trained = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
     assert asked[-len(trained) :] == trained  # Keras may look at the first batches before it trains
+
+
+def test_training_batches_are_those_of_the_recipe(tiny):
+    changes = {"flip_mode": "alternate", "erase": 0.5, "erase_area": (0.1, 0.2), "erase_aspect": 0.5}
+    changes |= {"erase_fill": "grey", "mixup": 0.2, "cutmix": 1.0, "mix_share": 0.5, "pad_mode": "constant"}
+    batches = training_batches(tiny, QUICK.override(**changes), 7)
+    assert batches.augmentation == kzoo.Augmentation(
+        4, tiny.flip, "constant", "alternate", 0.5, (0.1, 0.2), 0.5, "grey"
+    )
+    assert batches.mixing == kzoo.Mixing(0.2, 1.0, 0.5)
+    assert (batches.seed, batches.shuffle, batches.batch_size) == (7, True, QUICK.batch_size)
+
+
+@pytest.mark.parametrize("changes", [{}, {"mix_share": 0.5}, {"mixup": 1.0, "mix_share": 0.0}])
+def test_recipe_that_mixes_nothing_has_plain_batches(tiny, changes):
+    assert training_batches(tiny, QUICK.override(**changes), 0).mixing is None
 
 
 def test_fit_applies_the_recipes_schedule_each_step(tiny, small_model, tmp_path):

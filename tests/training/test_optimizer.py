@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 import kzoo
-from kzoo.training.optimizer import optimizer_for
+from kzoo.training.named_optimizers import optimizer_for
 
 STEPS = 20
 SHAPES = [(3, 3, 2, 4), (4,), (5, 3)]

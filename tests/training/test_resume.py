@@ -28,7 +28,7 @@ from kzoo.training.keeper import Interval, Keeper
 from kzoo.training.listing import list_runs
 from kzoo.training.lock import command_to_go_on, is_locked, locked
 from kzoo.training.memory import is_out_of_memory, reason_of
-from kzoo.training.opening import check_begins, check_same
+from kzoo.training.opening import check_begins, check_same, training_fingerprint
 from kzoo.training.session import Session
 from kzoo.training.state import TrainState
 
@@ -104,6 +104,16 @@ def test_training_goes_on_from_any_step(data, tmp_path, monkeypatch, undisturbed
     assert content(go(data, tmp_path / "run", resume=True)) == undisturbed
 
 
+def test_training_on_erased_and_mixed_images_goes_on(data, tmp_path, monkeypatch):
+    recipe = RECIPE.override(epochs=2, patience=0, flip_mode="alternate", erase=0.5, mixup=0.2, cutmix=1.0)
+    expected = content(go(data, tmp_path / "whole", recipe))
+    with monkeypatch.context() as patch:
+        stop_at(patch, "on_train_batch_end", lambda session, batch: (session.epoch, batch) == (1, 2))
+        with pytest.raises(TrainingInterrupted):
+            go(data, tmp_path / "left", recipe)
+    assert content(go(data, tmp_path / "left", recipe, resume=True)) == expected
+
+
 @pytest.mark.parametrize("epoch", [0, 2])
 def test_training_goes_on_within_a_validation(data, tmp_path, monkeypatch, undisturbed, epoch):
     with monkeypatch.context() as patch:
@@ -113,6 +123,34 @@ def test_training_goes_on_within_a_validation(data, tmp_path, monkeypatch, undis
     assert content(go(data, tmp_path / "run", resume=True)) == undisturbed
     monkeypatch.setattr("kzoo.training.keeper.write_checkpoint", lambda *_: pytest.fail("the only one is replaced"))
     assert content(go(data, tmp_path / "run", resume=True)) == undisturbed  # of one that is done
+
+
+def test_line_of_an_epoch_is_shown_that_was_left_within_its_validation(data, tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        stop_at(patch, "on_test_batch_end", lambda session, batch: session.epoch == 0)
+        with pytest.raises(TrainingInterrupted):
+            go(data, tmp_path / "run")
+    kzoo.fit(small(), data, RECIPE, run_dir=tmp_path / "run", verbose=2, resume=True)
+    assert [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()][:2] == ["epoch 1/4", "epoch 2/4"]
+
+
+def test_run_of_an_older_kzoo_goes_on(data, tmp_path, monkeypatch, undisturbed):
+    with monkeypatch.context() as patch:
+        stop_at(patch, "on_train_batch_end", lambda session, batch: batch == 3)
+        with pytest.raises(TrainingInterrupted):
+            go(data, tmp_path / "run")
+    path = tmp_path / "run" / "config.json"
+    config = json.loads(path.read_text())
+    del config["model"]["construction"]
+    config["model"]["architecture"]["config"]["layers"][-1]["inbound_nodes"][0]["kwargs"].pop("mask", None)
+    path.write_text(json.dumps(config))
+    state = newest_state(tmp_path / "run" / "checkpoints")
+    state.numbers["training"] = training_fingerprint(config)
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    write_checkpoint(tmp_path / "run" / "checkpoints", state)
+    for _ in range(2):
+        assert content(go(data, tmp_path / "run", resume=True)) == undisturbed
+    assert json.loads(path.read_text()) == config
 
 
 def test_the_same_model_goes_on(data, tmp_path, monkeypatch, undisturbed):
