@@ -19,6 +19,9 @@ TestTimeAugmentation = Literal["mirror"]
 SplitName = Literal["train", "validation", "test"]
 Format = Literal["saved_model", "onnx", "litert", "openvino"]
 LayoutName = Literal["akamaster", "chenyaofo", "pytorchcv"]
+LogFormat = Literal["text", "json"]
+Quantization = Literal["int8", "float16"]
+Runtime = Literal["openvino", "onnxruntime", "litert", "tensorflow"]
 Dtype = Literal["float64", "float32"]
 Optimizer = Literal[
     "sgd",

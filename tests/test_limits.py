@@ -397,7 +397,7 @@ TABLE = {
         {
             "model": Takes(refused=[None, 3, "resnet20"]),
             "out": path(refused=("a\0b", 3, True, None, ["a"])),
-            "format": choice(),
+            "format": choice("onnx", ["onnx", "litert"], ("openvino",)),
             "name": Takes(refused=["", "a/b", "..", 3, True, "ö"]),
             "version": integer(1),
             "class_names": Takes(refused=["", 3, "abc", ["a"], [1] * 10, ["a"] * 10]),
@@ -407,6 +407,11 @@ TABLE = {
             "card": Takes(refused=[3, "a", True, [1], {"a": object()}]),
             "from_logits": BOOLEAN_OR_NONE,
             "decoding": Takes(refused=[3, "a", kzoo.Decoding((9, 9))]),
+            "labels": Takes(None, refused=[3, "a", [0], [0.5] * 7, [11] * 7, [-1] * 7]),
+            "quantize": choice(none=True),
+            "calibration": Takes(None),
+            "validation": Takes(None),
+            "max_drop": Takes(0.5),
         },
     ),
     "export_saved": (
@@ -417,6 +422,9 @@ TABLE = {
             "model": choice(),
             "dataset": Takes(refused=[3, "digits", True]),
             "custom_objects": OBJECTS,
+            "quantize": Takes(),
+            "calibrate": Takes(),
+            "max_drop": Takes(),
         },
     ),
     "fetch_preset": ({}, {"source": SOURCE}),
@@ -580,6 +588,12 @@ TABLE = {
             "host": Takes(refused=["", "nowhere.invalid", 3, None, True, "1.2.3.4.5", LONG]),
             "port": integer(1, 65_535),
             "limits": Takes(refused=[3, "a", True]),
+            "watch": BOOLEAN,
+            "versions": integer(1, none=True),
+            "runtime": choice("openvino", "onnxruntime", none=True),
+            "allow_hosts": Takes((), ["a.example"], refused=["", 3, [3], ["a b"], None]),
+            "allow_origins": Takes((), ["https://a.example"], refused=["", 3, [3], ["a.example"], None]),
+            "log_format": choice("text", "json"),
         },
     ),
     "set_pixel_statistics": (
@@ -654,7 +668,7 @@ def short(monkeypatch, tmp_path):
         "sweeps.running.write_sweep",
         "export.exporting.private_folder",
         "data.prepare.read_parts",
-        "serving.server._import_kserve",
+        "serving.server._check_installed",
     ):
         monkeypatch.setattr(f"kzoo.{name}", reached)
 
@@ -703,6 +717,7 @@ SIZES = ["0", "-1", "100000"]
 SHARES = ["1", "-0.1", "nan"]
 SEEDS = ["-1", str(2**64)]
 WHOLE = ["0", "-1"]
+TIMES = ["0", "-1", "nan", "inf"]
 COMMANDS = {
     "train": (
         ["plain20"],
@@ -721,10 +736,34 @@ COMMANDS = {
     "sweep": (["plain20"], {"seeds": WHOLE, "dropout": SHARES, "image_size": SIZES}),
     "evaluate": (["--model", "plain20", "--weights", "a.weights.h5", "--data", "digits"], {"image_size": SIZES}),
     "predict": (["run", "a.png"], {"top": WHOLE}),
-    "export": (["a.weights.h5", "--out", "out", "--model", "plain20", "--data", "digits"], {"version": WHOLE}),
+    "export": (
+        [
+            "a.weights.h5",
+            "--out",
+            "out",
+            "--model",
+            "plain20",
+            "--data",
+            "digits",
+            "--quantize",
+            "int8",
+            "--format",
+            "onnx",
+        ],
+        {"version": WHOLE, "calibrate": WHOLE, "max_drop": ["-0.1", "1.5", "nan"]},
+    ),
     "serve": (
         ["none"],
-        {"port": [*WHOLE, "65536"], "max_body_bytes": WHOLE, "max_batch": WHOLE, "max_pixels": WHOLE},
+        {
+            "port": [*WHOLE, "65536"],
+            "versions": WHOLE,
+            **dict.fromkeys(("max_body_bytes", "max_batch", "max_pixels", "max_request_pixels"), WHOLE),
+            **dict.fromkeys(("max_queue", "max_connections", "max_together"), WHOLE),
+            "deadline_seconds": TIMES,
+            "header_seconds": TIMES,
+            "body_seconds": TIMES,
+            "wait_milliseconds": ["-1", "nan", "inf"],
+        },
     ),
     "data prepare": (["pets", "--from", "."], {"image_size": SIZES, "channels": ["0", "2", "5"]}),
     "data info": (["digits"], {"image_size": SIZES, "channels": ["0", "2", "5"]}),

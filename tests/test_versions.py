@@ -101,7 +101,7 @@ def undeclared(paths, known):
     return found
 
 
-EXTRAS = ("tensorflow", "jax", "torch", "onnx", "litert", "openvino", "serve", "hub", "heif")
+EXTRAS = ("tensorflow", "jax", "torch", "onnx", "litert", "openvino", "quantize", "serve", "hub", "heif")
 
 
 def test_every_package_that_kzoo_imports_is_declared():

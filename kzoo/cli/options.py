@@ -38,6 +38,30 @@ def one_of(choices: Iterable[str], help: str, *names: str, **settings: Any) -> A
     )
 
 
+def several_of(choices: Iterable[str], help: str, *names: str, default: str) -> Any:  # noqa: A002
+    """Returns an option that takes some of a few names, each given by the option once more.
+
+    Args:
+        choices: The names.
+        help: String, what the option is for.
+        *names: Strings, what the option is called, if not as its parameter.
+        default: String, what help shows as taken where none is given.
+    """
+    choices = tuple(choices)
+
+    def complete(incomplete: str) -> list[str]:
+        return [choice for choice in choices if choice.startswith(incomplete)]
+
+    def check(param: typer.CallbackParam, value: list[str] | None) -> list[str] | None:
+        for one in value or []:
+            check_choice(param.opts[0], one, choices)
+        return value
+
+    return typer.Option(
+        *names, help=help, metavar="|".join(choices), autocompletion=complete, callback=check, show_default=default
+    )
+
+
 def _complete_model(incomplete: str) -> list[str]:
     return [name for name in list_models() if name.startswith(incomplete)]
 

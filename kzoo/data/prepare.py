@@ -27,7 +27,7 @@ _OF_DISKS = (*_FULL, errno.EROFS, errno.EIO)
 _TEST_FRACTION = 0.2  # of `train`, where the source has no test split
 
 
-def prepare(
+def prepare_dataset(
     name: str,
     *,
     data_dir: str | os.PathLike[str] | None = None,

@@ -1,7 +1,7 @@
 """From a model on any backend to a verified export on disk."""
 
+import base64
 import dataclasses
-import datetime
 import json
 import os
 import shutil
@@ -13,19 +13,18 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from kzoo.arguments import boolean, instance, integer, path
-from kzoo.choices import check_choice
-from kzoo.data.images import Decoding
+from kzoo.arguments import boolean, class_labels, instance, integer, path
+from kzoo.data import Decoding, Split
 from kzoo.durable import private_folder, put_in_place, told
-from kzoo.errors import ExportError
-from kzoo.evaluation import gives_logits, log_softmax
-from kzoo.export import handover
-from kzoo.export.class_names import check_name, checked_class_names, write_class_names
-from kzoo.export.signatures import CARD, CLASSES, FORMATS, INPUTS, OUTPUTS, VERIFICATION
+from kzoo.evaluation import gives_logits
+from kzoo.export import checks, handover
+from kzoo.export.checks import BATCHES
+from kzoo.export.class_names import checked_class_names, write_class_names
+from kzoo.export.quantizing import MAX_DROP, Quantizing
+from kzoo.export.signatures import CARD, CLASSES, EXAMPLES
+from kzoo.export.verifying import ExportedFormat, Verified, verified, write_verification
 
-TOLERANCE = 1e-4
-BATCHES = (1, 7)
-_INPUTS = {1: "grey", 3: "RGB", 4: "RGB and opacity"}
+MOST_EXAMPLES, MOST_EXAMPLE_PIXELS = 6, 1 << 18
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +33,12 @@ class Exported:
 
     Attributes:
         directory: Path of the version's folder.
-        format: String, one of `saved_model`, `onnx`, `litert`, `openvino`.
+        format: String, one of `saved_model`, `onnx`, `litert`, `openvino`; of several the first, as what follows.
         runtime: String, what read it back, with its version.
         largest_difference: Float, between a logit of the export and of its source; between probabilities if the source
             gives those.
         largest_logit: Float, the largest logit of the source in absolute value.
+        formats: An `ExportedFormat` for each: size, time for one image, accuracy, before and after quantization.
     """
 
     directory: Path
@@ -46,13 +46,14 @@ class Exported:
     runtime: str
     largest_difference: float
     largest_logit: float
+    formats: tuple[ExportedFormat, ...] = ()
 
 
 def export_model(
     model: keras.Model,
     out: str | os.PathLike[str],
     *,
-    format: str = "saved_model",  # noqa: A002
+    format: str | Sequence[str] = "saved_model",  # noqa: A002
     name: str | None = None,
     version: int = 1,
     class_names: Sequence[str] | None = None,
@@ -62,12 +63,18 @@ def export_model(
     card: Mapping[str, Any] | None = None,
     from_logits: bool | None = None,
     decoding: Decoding | None = None,
+    labels: Sequence[int] | None = None,
+    quantize: str | None = None,
+    calibration: npt.NDArray[np.uint8] | None = None,
+    validation: Split | None = None,
+    max_drop: float = MAX_DROP,
 ) -> Exported:
     """Exports a classifier to `out/name/version`, and verifies it there before it counts.
 
     TensorFlow writes the export in a process of its own, whatever backend the model is on; this process never imports
     it. Another process, which has neither Keras nor kzoo, reads it back with the runtime of the format and answers for
-    real images at batch sizes 1 and 7. Beside the model lie `classes.txt`, `card.json` and `verification.json`.
+    real images at batch sizes 1 and 7. Beside the model lie `classes.txt`, `card.json`, `verification.json` and
+    `examples.json`: some of these images with what the export answers, by which a server sees that it is whole.
 
     A SavedModel has three signatures, each with the outputs `logits`, `probabilities` and `class_index`:
     `serving_default` (`image`: uint8 `(batch, height, width, channels)`), `float_images` (the same in float32) and
@@ -77,7 +84,8 @@ def export_model(
         model: A `keras.Model` from images in [0, 255], `(batch, height, width, channels)`, to one logit or probability
             a class.
         out: Path of the folder of all exports.
-        format: `"saved_model"`, `"onnx"`, `"litert"` or `"openvino"`. Defaults to `"saved_model"`.
+        format: `"saved_model"`, `"onnx"`, `"litert"` or `"openvino"`, or several of them for one folder. Defaults to
+            `"saved_model"`.
         name: String, what servers call the model. Defaults to the model's name.
         version: Integer, 1 or larger. Defaults to `1`.
         class_names: One name a class. Defaults to the numbers.
@@ -90,6 +98,12 @@ def export_model(
             a few images, as `kzoo.evaluate` does.
         decoding: How `encoded_images` and servers make pixels of files, to the size and channels of the model's input.
             Defaults to `None`, to stretch images.
+        labels: The class of each of `images`, for the examples. Defaults to `None`, not known.
+        quantize: `"int8"` or `"float16"`, for all formats but SavedModel. Defaults to `None`, float32.
+        calibration: uint8 images as the model was trained on, by which int8 sees the ranges of activations; some
+            hundreds. Defaults to `None`.
+        validation: `kzoo.Split` on which the accuracy is measured before and after. Defaults to `None`.
+        max_drop: Number, how much less accurate the quantized export may be. Defaults to `0.01`.
 
     Returns:
         An `Exported`.
@@ -101,7 +115,8 @@ def export_model(
         ImportError: If there is no TensorFlow.
         OSError: If the disk is full, or `out` cannot be written to.
         kzoo.errors.ExportError: If the export cannot be written or read, or answers differently by more than 1e-4: of
-            the largest logit, or in a probability if the model gives probabilities. Nothing is left of it.
+            the largest logit, or in a probability if the model gives probabilities. A quantized one is judged by its
+            accuracy. Nothing is left of it.
 
     Example:
         >>> kzoo.export_model(model, "served", name="digits", class_names=list("0123456789")).directory
@@ -110,14 +125,20 @@ def export_model(
     instance(model, "model", keras.Model, "a keras.Model, such as `kzoo.create_model` returns")
     name = model.name if name is None else name
     out, fold = path(out, "out"), boolean(fold, "fold")
-    card = _checked_card(card)
+    card = checks.checked_card(card)
     version = integer(version, "version", least=1)
-    _check(model, format, name)
+    formats = checks.checked_formats(format)
+    checks.check_model(model, name)
+    shape = tuple(model.input_shape[1:])
     classes = model.output_shape[-1]
     class_names = checked_class_names(map(str, range(classes)) if class_names is None else class_names, classes)
-    decoding = _decoding_to(model.input_shape[1:], decoding)
-    images = _digits(decoding) if images is None else np.asarray(images)
-    _check_images(images, model.input_shape[1:])
+    decoding = checks.decoding_to(shape, decoding)
+    images = checks.digits(decoding) if images is None else np.asarray(images)
+    checks.check_images(images, shape)
+    shown = _labels(labels, len(images), classes)
+    quantizing = None if quantize is None else Quantizing(quantize, calibration, validation, max_drop)  # type: ignore[arg-type]
+    if quantizing is not None:
+        quantizing.check(shape, formats)
     from_logits = gives_logits(model, from_logits=from_logits)
     python = handover.interpreter(python)
     target = Path(out, name, str(version))
@@ -125,82 +146,72 @@ def export_model(
     source = handover.in_float32(model)
     expected = {batch: handover.answers_of(source, images[:batch], from_logits) for batch in BATCHES}
     source = _folded(source) if fold else source
-    about = {**_card(source, name, version, format, decoding), "classes": class_names, **card}
+    precision = "float32" if quantize is None else quantize
+    about = {**checks.card_of(source, name, version, formats, precision, decoding), "classes": class_names, **card}
     root = target.parents[1]  # outside the tree that a server watches, on the same disk
     root.mkdir(parents=True, exist_ok=True)
     with private_folder(root) as folder, told(target, folder):
         handover.write_model(source, folder)
         handover.write_reference(images[: max(BATCHES)], BATCHES, folder)
+        if quantizing is not None:
+            handover.write_quantizing(quantizing, folder)
         write_class_names(folder / CLASSES, class_names)
-        (folder / CARD).write_text(json.dumps(about, indent=2) + "\n")
-        job = {"format": format, "name": name, "from_logits": from_logits, "decoding": dataclasses.asdict(decoding)}
-        (folder / handover.JOB).write_text(json.dumps(job))
+        _write_json(folder / CARD, about)
+        job = {"formats": formats, "quantize": quantize, "name": name, "from_logits": from_logits}
+        _write_json(folder / handover.JOB, {**job, "decoding": dataclasses.asdict(decoding)})
         handover.run_worker(python, folder)
         result = folder / handover.RESULT
-        answers = handover.run_reader(python, format, folder)
-        verification = compare(answers, expected, from_logits)
-        (result / VERIFICATION).write_text(json.dumps(verification, indent=2) + "\n")
-        for file in (CARD, CLASSES):
-            shutil.copy(folder / file, result / file)
+        found = [verified(python, one, folder, expected, from_logits, quantizing) for one in formats]
+        write_verification(found, result)
+        _write_json(result / CARD, {**about, "formats": _measures(found, handover.notes_of(folder))})
+        shutil.copy(folder / CLASSES, result / CLASSES)
+        _write_examples(images, shown, found, result)
         target.parent.mkdir(parents=True, exist_ok=True)
         _refuse_existing(target)
         put_in_place(result, target)
-    return Exported(
-        target, format, verification["runtime"], verification["largest_difference"], verification["largest_logit"]
-    )
+    first, largest = found[0].about, found[0].content["largest_logit"]
+    told_formats = tuple(one.about for one in found)
+    return Exported(target, first.format, first.runtime, first.largest_difference, largest, told_formats)
 
 
-def compare(
-    answers: Mapping[str, Any], expected: Mapping[int, Mapping[str, npt.NDArray[Any]]], from_logits: bool
-) -> dict[str, Any]:
-    """Compares what the export answers with what its source does.
-
-    What the source gives is compared, logits or probabilities. The probabilities of the export must also be those of
-    its logits.
-
-    Args:
-        answers: What the reader wrote down: `runtime`, and an array for each `signature/batch/output`.
-        expected: Batch size to the `logits` and `probabilities` of the source.
-        from_logits: Boolean, whether the source gives logits.
-
-    Returns:
-        What `verification.json` says.
-
-    Raises:
-        kzoo.errors.ExportError: If a difference is above 1e-4 (of the largest logit, for logits), or is not a number.
-    """
-    largest_logit = max(float(np.abs(outputs["logits"]).max()) for outputs in expected.values())
-    compared, limit = ("logits", TOLERANCE * largest_logit) if from_logits else ("probabilities", TOLERANCE)
-    differences = {}
-    for key in dict.fromkeys(key.rpartition("/")[0] for key in answers if key != "runtime"):
-        reference = expected[int(key.rpartition("/")[2])]
-        given = {output: answers[f"{key}/{output}"] for output in reference}
-        for output, values in given.items():
-            if values.shape != reference[output].shape:
-                raise ExportError(
-                    f"{key}/{output} must answer with shape {reference[output].shape}. Received: {values.shape}."
-                )
-        differences[key] = _difference(given[compared], reference[compared])
-        apart = _difference(given["probabilities"], np.exp(log_softmax(given["logits"])))
-        if not (differences[key] <= limit and apart <= TOLERANCE):
-            raise ExportError(
-                f"The export must answer as its source does, its {compared} to {limit:.4g} (the largest logit is "
-                f"{largest_logit:.4g}), and its probabilities must be those of its logits. Received: a difference of "
-                f"{differences[key]:.4g}, and {apart:.4g}, from {answers['runtime']} in {key} (signature/batch). "
-                "Nothing was left."
-            )
-    return {
-        "runtime": str(answers["runtime"]),
-        "compared": compared,
-        "tolerance": TOLERANCE,
-        "largest_difference": max(differences.values()),
-        "largest_logit": largest_logit,
-        "differences": differences,
-    }
+def _measures(found: Sequence[Verified], notes: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what the card says of each format."""
+    measures = {}
+    for one in found:
+        about = dataclasses.asdict(one.about)
+        name, measured = about.pop("format"), about.pop("measured")
+        source = {} if about["source"] is None else {"float32": about["source"]}
+        measures[name] = {**measured, "runtime": about["runtime"], **source, **notes.get(name, {})}
+    return measures
 
 
-def _difference(values: npt.NDArray[Any], reference: npt.NDArray[Any]) -> float:
-    return float(np.abs(values.astype(np.float64) - reference).max())
+def _write_examples(
+    images: npt.NDArray[np.uint8], labels: list[int | None], found: Sequence[Verified], result: Path
+) -> None:
+    """Writes some of the images that were verified with, and what each format answers for them."""
+    count = min(MOST_EXAMPLES, max(BATCHES)) if images[0, ..., 0].size <= MOST_EXAMPLE_PIXELS else 0
+    examples = [
+        {
+            "png": base64.b64encode(handover.png_of(images[index])).decode(),
+            "label": labels[index],
+            "logits": {one.about.format: one.logits[index].astype(float).tolist() for one in found},
+        }
+        for index in range(count)
+    ]
+    _write_json(result / EXAMPLES, examples)
+
+
+def _labels(labels: Any, count: int, classes: int) -> list[int | None]:
+    if labels is None:
+        return [None] * count
+    given = class_labels(labels)
+    if len(given) != count or not ((given >= 0) & (given < classes)).all():
+        raise ValueError(f"`labels` must be {count} classes below {classes}. Received: labels={labels!r}.")
+    return given.tolist()
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def _refuse_existing(target: Path) -> None:
@@ -215,74 +226,3 @@ def _folded(model: keras.Model) -> keras.Model:
         return fold_batch_norm(model)
     except ValueError as error:
         raise ValueError(f"{error} Or export the model as it is, with `fold=False` (--no-fold).") from error
-
-
-def _card(model: keras.Model, name: str, version: int, format_name: str, decoding: Decoding) -> dict[str, Any]:
-    from kzoo import __version__
-
-    return {
-        "name": name,
-        "version": version,
-        "format": format_name,
-        "model": model.name,
-        "parameters": model.count_params(),
-        "input": f"{_INPUTS[decoding.channels]} in [0, 255], (batch, height, width, channels)",
-        "image_size": list(model.input_shape[1:3]),
-        "decoding": dataclasses.asdict(decoding),
-        "signatures": INPUTS if format_name == "saved_model" else {"serving_default": INPUTS["serving_default"]},
-        "outputs": list(OUTPUTS),
-        "batch_norm": any("BatchNorm" in type(layer).__name__ for layer in model.layers),
-        "source_backend": keras.backend.backend(),
-        "keras": keras.__version__,
-        "kzoo": __version__,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _decoding_to(shape: Sequence[int], decoding: Decoding | None) -> Decoding:
-    height, width, channels = shape
-    decoding = Decoding((height, width), channels=channels) if decoding is None else decoding
-    instance(decoding, "decoding", Decoding, "a kzoo.Decoding")
-    if (decoding.image_size, decoding.channels) != ((height, width), channels):
-        raise ValueError(
-            f"`decoding` must give what the model takes, {height}x{width} pixels of {channels} channels. "
-            f"Received: {decoding}."
-        )
-    return decoding
-
-
-def _checked_card(card: Any) -> dict[str, Any]:
-    try:
-        json.dumps(given := dict(card or {}))
-    except (TypeError, ValueError):
-        raise ValueError(f"`card` must be what JSON can say, by its names. Received: card={card!r}.") from None
-    return given
-
-
-def _digits(decoding: Decoding) -> npt.NDArray[np.uint8]:
-    from kzoo.data import load_dataset
-
-    return load_dataset("digits", **dataclasses.asdict(decoding)).test.read(np.arange(max(BATCHES)))
-
-
-def _check(model: keras.Model, format_name: str, name: str) -> None:
-    check_choice("format", format_name, FORMATS)
-    check_name(name)
-    shapes = model.input_shape, model.output_shape
-    if not (_is_image(shapes[0]) and isinstance(shapes[1], tuple) and len(shapes[1]) == 2):
-        raise ValueError(
-            "`model` must map images (batch, height, width, channels) of a known size, of 1, 3 or 4 channels, to "
-            f"classes (batch, classes). Received: input_shape={shapes[0]}, output_shape={shapes[1]}."
-        )
-
-
-def _is_image(shape: Any) -> bool:
-    return isinstance(shape, tuple) and len(shape) == 4 and None not in shape[1:] and shape[-1] in _INPUTS
-
-
-def _check_images(images: npt.NDArray[np.uint8], shape: tuple[int, ...]) -> None:
-    if images.dtype != np.uint8 or images.shape[1:] != tuple(shape) or len(images) < max(BATCHES):
-        raise ValueError(
-            f"`images` must be at least {max(BATCHES)} uint8 images of shape {tuple(shape)}. "
-            f"Received: shape={images.shape}, dtype={images.dtype}."
-        )

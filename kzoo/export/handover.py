@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import json
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from kzoo.archives import write_arrays
 from kzoo.arguments import path
 from kzoo.errors import ExportError
 from kzoo.evaluation import as_logits, log_softmax
+from kzoo.export.quantizing import Quantizing
 from kzoo.presets import save_weights
 from kzoo.recursion import deep_recursion
 
@@ -25,7 +27,12 @@ WEIGHTS = "model.weights.h5"
 JOB = "job.json"
 EXAMPLE = "example.png"
 REFERENCE = "reference.npz"
+CALIBRATION = "calibration.npy"
+VALIDATION = "validation.npy"
+SAVED_MODEL = "saved_model"
+FLOATS = "floats"
 RESULT = "result"
+NOTES = "notes.json"
 
 _TIMEOUT_SECONDS = 1800
 
@@ -68,7 +75,7 @@ def write_model(model: keras.Model, folder: Path) -> None:
 
 def write_reference(images: npt.NDArray[np.uint8], batches: Sequence[int], folder: Path) -> None:
     """Writes the images to ask every runtime about, as pixels and as PNG files."""
-    files = [_png(image) for image in images]
+    files = [png_of(image) for image in images]
     (folder / EXAMPLE).write_bytes(files[0])
     arrays: dict[str, npt.ArrayLike] = {
         "images": images,
@@ -77,6 +84,19 @@ def write_reference(images: npt.NDArray[np.uint8], batches: Sequence[int], folde
         "batches": list(batches),
     }
     write_arrays(folder / REFERENCE, arrays)
+
+
+def write_quantizing(quantizing: Quantizing, folder: Path) -> None:
+    """Writes the images to calibrate with, and those to measure the accuracy on, some at a time."""
+    if quantizing.calibration is not None:
+        np.save(folder / CALIBRATION, quantizing.calibration)
+    split, start = quantizing.validation, 0
+    shape = (len(split), *split.image_shape)
+    images = np.lib.format.open_memmap(folder / VALIDATION, "w+", np.uint8, shape)
+    for chunk in split.chunks():
+        images[start : start + len(chunk)] = chunk
+        start += len(chunk)
+    images.flush()
 
 
 def interpreter(python: str | os.PathLike[str] | None) -> str:
@@ -108,8 +128,20 @@ def run_worker(python: str, folder: Path) -> None:
     _run([python, "-m", "kzoo.export.worker", str(folder)], "write the export")
 
 
-def run_reader(python: str, format_name: str, folder: Path) -> dict[str, Any]:
+def notes_of(folder: Path) -> dict[str, Any]:
+    """Returns what the worker noted of each format."""
+    file = folder / NOTES
+    return dict(json.loads(file.read_text())) if file.is_file() else {}
+
+
+def run_reader(python: str, format_name: str, folder: Path, directory: str = RESULT) -> dict[str, Any]:
     """Reads the export in a process without Keras and kzoo.
+
+    Args:
+        python: Path of the interpreter.
+        format_name: String, what to read.
+        folder: Path of the private folder.
+        directory: String, which folder in it to read. Defaults to that of the result.
 
     Returns:
         What `kzoo/export/readers.py` writes down.
@@ -120,7 +152,9 @@ def run_reader(python: str, format_name: str, folder: Path) -> dict[str, Any]:
     answers = folder / "answers.npz"
     script = Path(__file__).with_name("readers.py")
     # -P: what lies beside the script must not be taken for packages of the same name.
-    command = [python, "-P", str(script), format_name, str(folder / RESULT), str(folder / REFERENCE), str(answers)]
+    command = [python, "-P", str(script), format_name, str(folder / directory), str(folder / REFERENCE), str(answers)]
+    if (folder / VALIDATION).is_file():
+        command.append(str(folder / VALIDATION))
     _run(command, "read the export back")
     with np.load(answers) as content:
         return dict(content)
@@ -140,14 +174,15 @@ def _run(command: list[str], what: str) -> None:
 
 def _hint(said: str) -> str:
     extras = {"tensorflow": "tensorflow-cpu", "kzoo": "tensorflow-cpu", "tf2onnx": "onnx", "onnx": "onnx"}
-    extras |= {"onnxruntime": "onnx", "ai_edge_litert": "litert", "openvino": "openvino"}
+    extras |= {"nncf": "quantize", "onnxruntime": "onnx", "ai_edge_litert": "litert", "openvino": "openvino"}
     for module, extra in extras.items():
         if f"No module named '{module}'" in said or f"No module named {module}" in said:
             return f" Install 'kzoo[{extra}]' for that interpreter."
     return ""
 
 
-def _png(image: npt.NDArray[np.uint8]) -> bytes:
+def png_of(image: npt.NDArray[np.uint8]) -> bytes:
+    """Returns an image as a PNG file."""
     from PIL import Image
 
     file = io.BytesIO()

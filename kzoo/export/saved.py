@@ -11,7 +11,9 @@ from kzoo.arguments import instance, objects
 from kzoo.arguments import path as checked_path
 from kzoo.choices import hint
 from kzoo.data import Dataset
-from kzoo.export.exporting import BATCHES, Exported, export_model
+from kzoo.export.checks import BATCHES
+from kzoo.export.exporting import Exported, export_model
+from kzoo.export.quantizing import CALIBRATE, MAX_DROP, quantizing_of
 from kzoo.models import Preset, create_model
 from kzoo.presets import is_preset, list_presets
 from kzoo.training import Run
@@ -24,6 +26,9 @@ def export_saved(
     model: str | None = None,
     dataset: Dataset | None = None,
     custom_objects: Mapping[str, Any] | None = None,
+    quantize: str | None = None,
+    calibrate: int = CALIBRATE,
+    max_drop: float = MAX_DROP,
     **arguments: Any,
 ) -> Exported:
     """Exports a run, a preset, or a model of the zoo with a weights file.
@@ -37,6 +42,10 @@ def export_saved(
             needs one, and takes its class names. A preset has class names of its own, and is verified with digits if
             no dataset is given.
         custom_objects: As of `Run.load_model`; TensorFlow's process must know them too. Defaults to `None`.
+        quantize: `"int8"` or `"float16"`, measured on the whole validation split. Defaults to `None`, float32.
+        calibrate: Integer, how many training images, chosen by a seed, show int8 the ranges of activations. Defaults to
+            `256`.
+        max_drop: Number, as for `export_model`. Defaults to `0.01`.
         **arguments: As for `export_model`.
 
     Returns:
@@ -89,14 +98,24 @@ def export_saved(
             f"Received: source={os.fspath(source)!r}, model={model!r}, dataset={dataset and dataset.name!r}."
         )
     if dataset is not None:
-        about["images"] = _examples(dataset)
+        about["images"], labels = _examples(dataset)
+        if is_own := tuple(about["class_names"]) == tuple(dataset.class_names):
+            about["labels"] = labels
+    if quantize is not None:
+        if dataset is None or not is_own:
+            raise ValueError(
+                "`dataset` must have the model's classes, to measure what `quantize` costs. "
+                f"Received: quantize={quantize!r}, dataset={dataset and dataset.name!r}."
+            )
+        chosen, said = quantizing_of(dataset, quantize, calibrate, max_drop)
+        about = {**about, **chosen, "card": {**about.get("card", {}), "quantization": said}}
     return export_model(built, out, **about, **arguments)
 
 
-def _examples(dataset: Dataset) -> Any:
-    """Returns as many images as verification needs, of as many classes as there are."""
+def _examples(dataset: Dataset) -> tuple[Any, Any]:
+    """Returns as many images as verification needs, of as many classes as there are, and their classes."""
     test = dataset.test
     first = [np.flatnonzero(test.labels == label) for label in range(dataset.classes)]
     turns = [indices[turn] for turn in range(max(BATCHES)) for indices in first if turn < len(indices)]
     chosen = (turns * max(BATCHES))[: max(BATCHES)]
-    return test.read(np.array(chosen))
+    return test.read(np.array(chosen)), test.labels[chosen]

@@ -1,26 +1,22 @@
-"""Runs an exported model by whichever runtime is installed."""
+"""An export that is loaded, and found to answer what it answered when it was written."""
 
 import dataclasses
-import importlib.util
 import os
-import threading
-import warnings
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from kzoo.bounded import read_json
 from kzoo.data.images import Decoding
-from kzoo.export.class_names import check_name, read_class_names
-from kzoo.export.signatures import CARD, CLASSES, FILES, OUTPUTS
+from kzoo.export.class_names import read_class_names
+from kzoo.export.signatures import CARD, CLASSES, FILES
+from kzoo.serving.card import Card, Example, read_card, read_examples
+from kzoo.serving.runners import Outputs, Predict, load_runner
 
-_CARD_BYTES = 1 << 26
-
-Outputs = dict[str, npt.NDArray[Any]]
-Predict = Callable[[npt.NDArray[np.uint8]], Outputs]
+# Of the largest logit. An int8 model on a processor without the instructions for it may saturate.
+_APART = {"float32": 1e-3, "float16": 2e-2, "int8": 0.2}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +28,14 @@ class ExportedModel:
         version: String.
         class_names: One name a class.
         decoding: `Decoding`, how image files become what the model takes.
-        runtime: `"tensorflow"` or `"openvino"`.
+        runtime: String, which computes: `"openvino"`, `"onnxruntime"`, `"litert"` or `"tensorflow"`.
         predict: From uint8 images `(batch, height, width, channels)` to the outputs; may be called by several threads
             at once.
+        predict_floats: The same from float32 images, or `None` where the export takes integers alone.
+        format: String, what the runtime read.
+        card: The `Card`.
+        examples: The `Example`s that came with it.
+        directory: Path of the version's folder.
     """
 
     name: str
@@ -43,116 +44,98 @@ class ExportedModel:
     decoding: Decoding
     runtime: str
     predict: Predict
+    predict_floats: Predict | None
+    format: str
+    card: Card
+    examples: tuple[Example, ...]
+    directory: Path
+
+    def answer(self, images: npt.NDArray[Any]) -> Outputs:
+        """Computes the outputs for images in uint8, or in float32 where `predict_floats` is there."""
+        if images.dtype == np.uint8:
+            return self.predict(images)
+        assert self.predict_floats is not None
+        return self.predict_floats(images)
 
 
-def load_export(directory: str | os.PathLike[str]) -> ExportedModel:
-    """Loads an export that `kzoo export` wrote as SavedModel or for OpenVINO, and asks it once.
+def load_export(directory: str | os.PathLike[str], runtime: str | None = None) -> ExportedModel:
+    """Loads an export that `kzoo export` wrote, asks it about its examples, and compares with what they came to then.
 
-    A SavedModel runs by OpenVINO where that is installed, by TensorFlow elsewhere. TensorFlow runs whatever is in the
-    graph of a SavedModel, and its operations read and write files: a warning says so. OpenVINO has no such operations.
+    What was exported for a runtime is run by it; a SavedModel by OpenVINO where that is installed, by TensorFlow
+    elsewhere. TensorFlow runs whatever is in the graph of a SavedModel, and its operations read and write files: a
+    warning says so. The other runtimes have no such operations.
 
     Args:
         directory: Path of a version, or of the folder of all versions, of which the highest is taken.
+        runtime: String, the runtime to take. Defaults to `None`, the best that is installed.
 
     Raises:
         FileNotFoundError: If there is no such export.
-        ImportError: If neither runtime is installed.
-        ValueError: If the export is damaged, holds what OpenVINO cannot run, or does not name as many classes as the
-            model has.
+        ImportError: If no runtime for it is installed.
+        ValueError: If the export is damaged, holds what the runtime does not run, does not name as many classes as the
+            model has, or answers something else than it did when it was written.
     """
-    path = _version(Path(directory))
+    path = newest_version(Path(directory))
     card = read_card(path)
-    runtime = "openvino" if importlib.util.find_spec("openvino") else "tensorflow"
-    if importlib.util.find_spec(runtime) is None:
-        raise ImportError("Serving needs OpenVINO or TensorFlow. Received: neither. Install 'kzoo[serve]'.")
-    if runtime == "tensorflow" and not (path / FILES["saved_model"]).is_file():
-        raise ImportError(f"{path} needs OpenVINO, which is not installed. Install 'kzoo[openvino]'.")
-    predict = _LOADERS[runtime](path)
-    outputs = predict(np.zeros((1, *card.image_size, card.decoding.channels), np.uint8))
+    examples = read_examples(path)
+    runner = load_runner(path, runtime)
+    outputs = runner.predict(np.zeros((1, *card.image_size, card.decoding.channels), np.uint8))
     names = read_class_names(path / CLASSES, outputs["logits"].shape[-1])
-    return ExportedModel(card.name, card.version, names, card.decoding, runtime, predict)
+    _check_examples(path, card, runner.format, runner.predict, examples)
+    return ExportedModel(
+        card.name,
+        card.version,
+        names,
+        card.decoding,
+        runner.runtime,
+        runner.predict,
+        runner.predict_floats,
+        runner.format,
+        card,
+        tuple(examples),
+        path,
+    )
 
 
-class Card(NamedTuple):
-    """What an export says of itself, as far as a server asks."""
-
-    name: str
-    version: str
-    image_size: tuple[int, int]
-    decoding: Decoding
-
-
-def read_card(path: Path) -> Card:
-    """Reads the card of an export.
-
-    Args:
-        path: Path of the export, of one version.
+def newest_version(directory: Path) -> Path:
+    """Returns the folder of an export itself, or of its highest version.
 
     Raises:
-        ValueError: If it is none that `kzoo export` wrote.
+        FileNotFoundError: If there is no export.
     """
-    card = read_json(path / CARD, _CARD_BYTES)
-    try:
-        name, version = card["name"], card["version"]
-        decoding = Decoding(**card.get("decoding", {"image_size": card["image_size"]}))
-        check_name(name)
-        if (image_size := decoding.image_size) is None:
-            raise ValueError("image_size=None")
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ValueError(f"{path / CARD} must be a card that `kzoo export` wrote. Received: {error}.") from error
-    return Card(name, str(version), image_size, decoding)
-
-
-def _version(directory: Path) -> Path:
-    versions = sorted((path for path in directory.glob("*") if path.name.isdigit()), key=lambda path: int(path.name))
+    versions = sorted((path for path in directory.glob("*") if is_version(path)), key=lambda path: int(path.name))
     path = directory if (directory / CARD).is_file() or not versions else versions[-1]
-    models = [path / FILES[name] for name in ("saved_model", "openvino")]
-    if not (path / CARD).is_file() or not any(model.is_file() for model in models):
+    if not is_export(path):
+        first, *others = FILES.values()
         raise FileNotFoundError(
-            f"Expected an export for servers, with {CARD} and {models[0].name} or {models[1].name}. Received: {path}."
+            f"Expected an export for servers, with {CARD} and {first} or {', '.join(others)}. Received: {path}."
         )
     return path
 
 
-def _by_tensorflow(path: Path) -> Predict:
-    import tensorflow as tf
-
-    warnings.warn(
-        f"TensorFlow runs whatever the graph in {path} does, reading and writing files too: serve only exports that "
-        "you trust, or install OpenVINO, which does neither.",
-        stacklevel=3,
-    )
-    loaded = tf.saved_model.load(str(path))
-    signature = loaded.signatures["serving_default"]
-
-    def predict(images: npt.NDArray[np.uint8]) -> Outputs:
-        outputs = signature(image=tf.constant(images))
-        return {name: outputs[name].numpy() for name in OUTPUTS}
-
-    predict.loaded = loaded  # type: ignore[attr-defined]  # a signature holds its model by a weak reference
-    return predict
+def is_version(path: Path) -> bool:
+    """Whether a folder is called as a version is."""
+    return path.name.isascii() and path.name.isdigit()
 
 
-def _by_openvino(path: Path) -> Predict:
-    import openvino
-
-    core = openvino.Core()
-    file = path / FILES["openvino"]
-    try:
-        model = core.read_model(file) if file.is_file() else openvino.convert_model(path)
-        compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    except Exception as error:  # OpenVINO raises whatever a damaged or strange model makes it raise
-        said = " ".join(str(error).split())[:500]
-        raise ValueError(f"{path} must hold a model that OpenVINO can run. Received: {said}") from error
-    local = threading.local()  # a request has one set of buffers: threads must not share it
-
-    def predict(images: npt.NDArray[np.uint8]) -> Outputs:
-        if not hasattr(local, "request"):
-            local.request = compiled.create_infer_request()
-        outputs = local.request.infer({"image": images})
-        return {name: np.array(outputs[name]) for name in OUTPUTS}
-
-    return predict
+def is_export(path: Path) -> bool:
+    """Whether there is a card and a model in a folder."""
+    return (path / CARD).is_file() and any((path / file).is_file() for file in FILES.values())
 
 
-_LOADERS: dict[str, Callable[[Path], Predict]] = {"tensorflow": _by_tensorflow, "openvino": _by_openvino}
+def _check_examples(path: Path, card: Card, kind: str, predict: Predict, examples: Sequence[Example]) -> None:
+    precision = card.content.get("precision")
+    limit = _APART.get(precision if isinstance(precision, str) else "float32", _APART["float32"])
+    for index, example in enumerate(examples):
+        if (expected := example.logits.get(kind)) is None:
+            continue
+        found = predict(card.decoding.decode(example.png, f"example {index}")[None])["logits"][0]
+        if found.shape != expected.shape:
+            raise ValueError(f"{path} must answer with {len(expected)} classes. Received: {len(found)}.")
+        apart = float(np.abs(found - expected).max())
+        largest = max(float(np.abs(expected).max()), 1.0)
+        if not apart <= limit * largest:
+            raise ValueError(
+                f"{path} must answer as it did when it was written, its logits to {limit * largest:.3g}. "
+                f"Received: a difference of {apart:.3g} for example {index} ({kind}). Its files may be damaged."
+            )

@@ -1,193 +1,146 @@
-"""The server: kserve's protocols, the guard before them and the page beside them."""
+"""The server: from a folder of exports to a process that answers until it is told to end."""
 
 import asyncio
-import concurrent.futures
-import logging
+import contextlib
 import os
-import socket
-import sys
-import uuid
-import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable
+from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from kzoo.arguments import instance, integer, path, text
-from kzoo.export.signatures import OUTPUTS
-from kzoo.serving.guard import Guard
+from kzoo.arguments import boolean, instance, integer, path
+from kzoo.choices import check_choice
 from kzoo.serving.limits import Limits
-from kzoo.serving.page import CONTENT_SECURITY_POLICY, page
-from kzoo.serving.requests import BadRequest, images_of_v1, images_of_v2, numbers_of
-from kzoo.serving.runtime import ExportedModel, load_export
+from kzoo.serving.logs import FORMATS, logging_to_stdout
+from kzoo.serving.runners import RUNTIMES
+from kzoo.serving.settings import Settings, key_of_environment
 
 _GRACE_SECONDS = 20
-_DATATYPES = {"logits": "FP32", "probabilities": "FP32", "class_index": "INT64"}
+_WATCH_SECONDS = 1.0
 
 
 def serve(
-    directory: str | os.PathLike[str], *, host: str = "127.0.0.1", port: int = 8080, limits: Limits | None = None
+    directory: str | os.PathLike[str],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    limits: Limits | None = None,
+    watch: bool = False,
+    versions: int | None = None,
+    runtime: str | None = None,
+    allow_hosts: Iterable[str] = (),
+    allow_origins: Iterable[str] = (),
+    log_format: str = "text",
 ) -> None:
-    """Serves an export over HTTP until SIGTERM or SIGINT, then finishes the requests that it has.
+    """Serves exports over HTTP until SIGTERM or SIGINT, then finishes the requests that it has.
 
     | route | what |
     |---|---|
     | `POST /v1/models/NAME:predict` | V1 protocol, as TensorFlow Serving |
     | `POST /v2/models/NAME/infer` | Open Inference Protocol, JSON or binary |
-    | `GET /v2/health/ready`, `/v1/models/NAME` | readiness |
+    | `GET /v1/models/NAME`, `/v2/models/NAME` | states and versions; inputs, outputs and class names |
+    | `GET /v2/health/ready`, `/v2/health/live` | whether a model answers; whether the server lives |
     | `GET /` | a page for people, `{"status": "alive"}` for programs |
+    | `GET /docs` | what there is to ask |
     | `GET /metrics` | counters for Prometheus |
 
+    Neither Keras nor a backend is imported. What was exported for OpenVINO or ONNX Runtime is run by it, a SavedModel
+    by OpenVINO. Requests that wait are computed together. The environment variable `KZOO_API_KEY` holds the key that
+    requests must bring; there must be one where others than this machine can ask.
+
     Args:
-        directory: Path of an export, or of the folder of its versions.
+        directory: Path of an export, of the folder of its versions, or of many models (`NAME/VERSION/`).
         host: Address to listen at. Defaults to `"127.0.0.1"`, this machine alone.
         port: Integer. Defaults to `8080`.
-        limits: The `Limits` of a request. Defaults to `Limits()`.
+        limits: The `Limits` of requests. Defaults to `Limits()`.
+        watch: Boolean, whether versions that come later are loaded and those that go are let go. Defaults to `False`.
+        versions: Integer, how many of the newest versions of each model to load. Defaults to `None`, all.
+        runtime: `"openvino"`, `"onnxruntime"`, `"litert"` or `"tensorflow"`. Defaults to `None`, the best for what was
+            exported.
+        allow_hosts: Names by which the server may be asked, beside `localhost` and addresses. Defaults to none.
+        allow_origins: Origins whose pages may ask it, such as `"https://example.org"`. Defaults to none.
+        log_format: `"text"` or `"json"`, of the line that each request is logged with. Defaults to `"text"`.
 
     Raises:
         FileNotFoundError: If there is no such export.
-        ImportError: If kserve is not installed, or no runtime is.
+        ImportError: If a package of the extra `serve` is not installed, or no runtime is.
         OSError: If the address is none of this machine's, or the port is taken.
-        ValueError: If the port is none.
+        ValueError: If an argument is none of those above, others could ask without a key, or no export can be loaded.
     """
-    directory, host = path(directory, "directory"), text(host, "host")
-    instance(limits, "limits", (Limits, NoneType), "kzoo.serving.limits.Limits, or None")
-    port = integer(port, "port")
-    if not 1 <= port <= 65_535:
-        raise ValueError(f"`port` must be between 1 and 65535. Received: port={port}.")
-    _check_free(host, port)
-    kserve = _import_kserve()
-    model = load_export(directory)
-    rest = application(kserve, model, limits or Limits())
-    rest.config.host, rest.config.port = host, port
-    print(f"Serving {model.name} by {model.runtime} at http://{host}:{port}", flush=True)  # noqa: T201
-    asyncio.run(rest.start())
+    directory = path(directory, "directory")
+    instance(limits, "limits", (Limits, NoneType), "a kzoo.serving.Limits, or None")
+    settings = Settings(host, port, allow_hosts, allow_origins, key_of_environment())  # type: ignore[arg-type]
+    versions = versions if versions is None else integer(versions, "versions", least=1)
+    if runtime is not None:
+        check_choice("runtime", runtime, RUNTIMES)
+    check_choice("log_format", log_format, FORMATS)
+    watch = boolean(watch, "watch")
+    settings.check_free()
+    settings.check_reach()
+    _check_installed()
+    with logging_to_stdout(log_format):
+        asyncio.run(_run(directory, settings, limits or Limits(), watch, versions, runtime))
 
 
-def _check_free(host: str, port: int) -> None:
+async def _run(
+    directory: Path, settings: Settings, limits: Limits, watch: bool, versions: int | None, runtime: str | None
+) -> None:
+    import uvicorn
+
+    from kzoo.serving.answers import Service
+    from kzoo.serving.app import application
+    from kzoo.serving.connections import limited
+    from kzoo.serving.metrics import Metrics
+    from kzoo.serving.predicting import Predictions
+    from kzoo.serving.repository import Repository
+
+    threads, metrics = usable_cores(), Metrics()
+    repository = Repository(directory, limits, metrics, threads=threads, versions=versions, runtime=runtime)
+    predictions = Predictions(limits, metrics, threads)
     try:
-        host.encode("idna")  # or a socket is left open
-        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
-    except (OSError, UnicodeError) as error:
-        raise OSError(
-            f"`host` and `port` must be free to listen at. Received: host={host!r}, port={port}: {error}."
-        ) from error
-
-
-def application(kserve: Any, model: ExportedModel, limits: Limits) -> Any:
-    """Returns kserve's REST server with the model, the guard and the page in it.
-
-    Args:
-        kserve: The package.
-        model: The `ExportedModel`.
-        limits: The `Limits` of a request.
-    """
-    from fastapi import Request
-    from fastapi.responses import HTMLResponse, JSONResponse, Response
-    from kserve.model_server import app
-    from kserve.protocol.dataplane import DataPlane
-    from kserve.protocol.model_repository_extension import ModelRepositoryExtension
-    from kserve.protocol.rest.server import RESTServer
-
-    html = page(model)
-    # kserve logs a traceback for each mistake of a client; uvicorn logs what is wrong with the server itself.
-    logging.getLogger("kserve").setLevel(logging.CRITICAL)
-    warnings.filterwarnings("ignore", "ORJSONResponse is deprecated")
-
-    # Before kserve registers its own answer at the root, so that this one is found first.
-    @app.get("/", response_model=None)
-    async def root(request: Request) -> Response:
-        if "text/html" in request.headers.get("accept", ""):
-            return HTMLResponse(html, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
-        return JSONResponse({"status": "alive"})
-
-    async def refuse(request: Request, error: Exception) -> Response:
-        return JSONResponse({"error": str(error)}, status_code=400)
-
-    app.add_exception_handler(ValueError, refuse)  # BadRequest, and what kserve raises as it parses
-    app.add_middleware(Guard, body_bytes=limits.body_bytes)
-    repository = kserve.ModelRepository()
-    repository.update(_kserve_model(kserve, model, limits))
-    return RESTServer(
-        "kserve.model_server:app",
-        DataPlane(repository),
-        ModelRepositoryExtension(repository),
-        http_port=0,
-        grace_period=_GRACE_SECONDS,
-    )
-
-
-def _import_kserve() -> Any:
-    """Imports kserve, which reads the command line as it is imported: not this one."""
-    arguments, sys.argv = sys.argv, sys.argv[:1]
-    try:
-        import kserve
-        import kserve.model_server
-    except ImportError as error:
-        raise ImportError(f"Serving needs kserve. Received: {error}. Install 'kzoo[serve]'.") from error
+        await repository.open()
+        service = Service(repository, predictions, limits, metrics)
+        config: Any = {"http": limited(limits), "ws": "none", "lifespan": "off", "log_config": None}
+        server = uvicorn.Server(
+            uvicorn.Config(
+                application(service, settings),
+                settings.host,
+                settings.port,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=_GRACE_SECONDS,
+                **config,
+            )
+        )
+        names = ", ".join(f"{name} ({', '.join(map(str, numbers))})" for name, numbers in repository.models.items())
+        print(f"Serving {names} at {_url(settings)}", flush=True)  # noqa: T201
+        watching = asyncio.create_task(repository.watch(_WATCH_SECONDS)) if watch else None
+        await server.serve()
+        if watching is not None:
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
     finally:
-        sys.argv = arguments
-    return kserve
+        await repository.close()
+        predictions.close()
 
 
-def _kserve_model(kserve: Any, model: ExportedModel, limits: Limits) -> Any:
-    decoding = model.decoding
-
-    class Served(kserve.Model):
-        """The export as kserve calls it."""
-
-        def __init__(self) -> None:
-            super().__init__(model.name)
-            # Inference leaves the event loop free to answer whether the server lives.
-            self.pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1, "predict")
-            self.ready = True
-
-        async def predict(self, payload: Any, headers: Mapping[str, str] | None = None, *_: Any) -> Any:
-            return await asyncio.get_running_loop().run_in_executor(self.pool, self._answer, payload)
-
-        def _answer(self, payload: Any) -> Any:
-            if not isinstance(payload, kserve.InferRequest):
-                outputs = model.predict(images_of_v1(payload, decoding, limits))
-                columns = {name: outputs[name].tolist() for name in OUTPUTS}
-                rows = zip(*columns.values(), strict=True)
-                return {"predictions": [dict(zip(OUTPUTS, row, strict=True)) for row in rows]}
-            if len(payload.inputs) != 1:
-                raise BadRequest(f"A request must have one input. Received: {len(payload.inputs)}.")
-            tensor = payload.inputs[0]
-            outputs = model.predict(images_of_v2(tensor.name, _array(tensor), decoding, limits))
-            answered = [_output(kserve, name, outputs[name]) for name in OUTPUTS]
-            request_id = payload.id or str(uuid.uuid4())
-            return kserve.InferResponse(request_id, model.name, answered, model_version=model.version)
-
-        def get_input_types(self) -> list[dict[str, Any]]:
-            shape = [-1, *(decoding.image_size or ()), decoding.channels]
-            return [{"name": "image", "datatype": "UINT8", "shape": shape}]
-
-        def get_output_types(self) -> list[dict[str, Any]]:
-            shapes = {"class_index": [-1]}
-            return [
-                {"name": name, "datatype": _DATATYPES[name], "shape": shapes.get(name, [-1, len(model.class_names)])}
-                for name in OUTPUTS
-            ]
-
-    return Served()
+def _url(settings: Settings) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{settings.port}"
 
 
-def _array(tensor: Any) -> Any:
-    """Returns a tensor of a request; kserve would make numbers of JSON fit the datatype, 1.5 to 1."""
+def usable_cores() -> int:
+    """Returns how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _check_installed() -> None:
     try:
-        if tensor.name == "image" and tensor.datatype != "UINT8":
-            raise BadRequest(f'Input "image" must have datatype UINT8. Received: {tensor.datatype}.')
-        if tensor.datatype == "UINT8" and isinstance(tensor.data, list):
-            return numbers_of(tensor.data).reshape(tensor.shape)
-        return tensor.as_numpy()
-    except BadRequest:
-        raise
-    except Exception as error:  # kserve lets through whatever its parsing raises
-        message = f"Input {tensor.name!r} must hold what its datatype and shape say. Received: {error}."
-        raise BadRequest(message) from error
-
-
-def _output(kserve: Any, name: str, values: Any) -> Any:
-    output = kserve.InferOutput(name, list(values.shape), _DATATYPES[name])
-    output.set_data_from_numpy(values, binary_data=False)
-    return output
+        import httptools
+        import prometheus_client
+        import starlette
+        import uvicorn
+    except ImportError as error:
+        raise ImportError(f"Serving needs {error.name}. Received: {error}. Install 'kzoo[serve]'.") from error
+    del httptools, prometheus_client, starlette, uvicorn

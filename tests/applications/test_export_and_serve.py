@@ -9,8 +9,8 @@ PROGRAM = Path(__file__).parents[2] / "applications" / "export_and_serve.py"
 
 
 @pytest.mark.skipif(
-    not all(importlib.util.find_spec(name) for name in ("kserve", "tensorflow")),
-    reason="needs kserve and TensorFlow: run by the serving-cpu environment",
+    not all(importlib.util.find_spec(name) for name in ("uvicorn", "prometheus_client", "openvino", "tensorflow")),
+    reason="needs the extra `serve` and TensorFlow: run by the serving-cpu environment",
 )
 def test_export_and_serve_smoke(tmp_path):
     command = [sys.executable, str(PROGRAM), "--smoke"]

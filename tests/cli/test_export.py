@@ -86,6 +86,12 @@ def test_preset_with_images_of_another_size_is_told(named, animals, tmp_path):
         kzoo.export_saved(named, tmp_path / "out", dataset=kzoo.load_dataset(animals))
 
 
+@pytest.mark.parametrize("options", [[], ["--data", "digits"]])
+def test_quantization_without_data_of_the_models_classes_is_told(options, named, tmp_path):
+    with pytest.raises(ValueError, match="`dataset` must have the model's classes, to measure what `quantize` costs"):
+        printed_json("export", named, "--format", "onnx", "--quantize", "int8", "--out", tmp_path / "out", *options)
+
+
 def test_missing_source_is_told(tmp_path):
     with pytest.raises(
         FileNotFoundError,

@@ -10,7 +10,7 @@ import pytest
 
 import kzoo
 from kzoo.evaluation import log_softmax
-from kzoo.export import exporting, handover
+from kzoo.export import handover, verifying
 from kzoo.export.class_names import read_class_names, write_class_names
 
 
@@ -224,7 +224,7 @@ def test_comparison_asks_for_the_same_shape():
     expected = {7: outputs_of(np.ones((7, 10)))}
     answers = {f"a/7/{name}": values[:, :9] for name, values in expected[7].items()}
     with pytest.raises(RuntimeError, match=re.escape("a/7/logits must answer with shape (7, 10). Received: (7, 9).")):
-        exporting.compare({"runtime": "r", **answers}, expected, from_logits=True)
+        verifying.compare({"runtime": "r", **answers}, expected, from_logits=True)
 
 
 @pytest.mark.parametrize("from_logits", [True, False])
@@ -233,4 +233,4 @@ def test_comparison_sees_a_wrong_output_of_either_kind(from_logits, output):
     expected = {7: outputs_of(np.eye(7) * 3)}
     answers = {f"a/7/{name}": values + (name == output) * np.eye(7) * 0.2 for name, values in expected[7].items()}
     with pytest.raises(RuntimeError, match=r"Received: a difference of .*, from r in a/7 \(signature/batch\)"):
-        exporting.compare({"runtime": "r", **answers}, expected, from_logits=from_logits)
+        verifying.compare({"runtime": "r", **answers}, expected, from_logits=from_logits)

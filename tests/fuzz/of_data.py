@@ -3,7 +3,6 @@
 import base64
 import functools
 import io
-import json
 import shutil
 import tempfile
 import zipfile
@@ -23,13 +22,15 @@ from kzoo.data.cached import CachedExamples
 from kzoo.data.folder import read_image_folder
 from kzoo.data.items import Item
 from kzoo.data.npz import read_npz
-from kzoo.data.prepare import prepare
+from kzoo.data.prepare import prepare_dataset
 from kzoo.data.prepared import read_prepared
 from kzoo.data.rows import table_files
 from kzoo.data.tables import read_table
 from kzoo.presets.checkpoint import read_checkpoint
 from kzoo.serving import Limits
-from kzoo.serving.requests import images_of_v1, images_of_v2, numbers_of
+from kzoo.serving.json_bodies import read_json as read_body
+from kzoo.serving.requests import asked_by_v1, asked_by_v2, pixels_of
+from kzoo.serving.tensors import read_tensor
 
 SMALL = Decoding((2, 2))
 MOST_PIXELS = 1 << 16  # larger images are no fault, and slow
@@ -283,7 +284,7 @@ def _prepared() -> Path:
     """Returns a dataset as tensorflow-datasets prepares it."""
     root = Path(tempfile.mkdtemp(prefix="kzoo-fuzz-"))
     (root / "pets.zip").write_bytes(zipped(TREE))
-    return prepare("pets", data_dir=root, source=root / "pets.zip", progress=False)
+    return prepare_dataset("pets", data_dir=root, source=root / "pets.zip", progress=False)
 
 
 def prepared(folder: Path, name: str, content: bytes) -> None:
@@ -343,21 +344,20 @@ REQUESTS = [
 
 @target("", lambda: list(map(coded, REQUESTS)))
 def request_v1(content, folder):
-    try:
-        payload = json.loads(content)
-    except (ValueError, RecursionError):
-        return
-    assert images_of_v1(payload, SMALL, LIMITS).shape[1:] == (2, 2, 3)
+    asked = asked_by_v1(read_body(content), SMALL, LIMITS)
+    assert pixels_of(asked, SMALL, LIMITS).shape[1:] == (2, 2, 3)
 
 
-TENSORS = [["image", np.zeros((1, 2, 2, 3), int).tolist()], ["image_bytes", [B64]]]
+TENSORS = [
+    {"name": "image", "datatype": "UINT8", "shape": [1, 2, 2, 3], "data": np.zeros((1, 2, 2, 3), int).tolist()},
+    {"name": "image_bytes", "datatype": "BYTES", "shape": [1], "data": [B64]},
+    {"name": "image_bytes", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": 4 + len(PNG)}},
+]
 
 
-@target("", lambda: list(map(coded, TENSORS)), by_kzoo=False)
+@target("", lambda: list(map(coded, TENSORS)))
 def request_v2(content, folder):
-    try:
-        name, values = json.loads(content)
-        array = numbers_of(values)
-    except (ValueError, OverflowError, RecursionError, TypeError):
-        return
-    assert images_of_v2(name, array, SMALL, LIMITS).shape[1:] == (2, 2, 3)
+    binary = len(PNG).to_bytes(4, "little") + PNG
+    tensor, _ = read_tensor(read_body(content), memoryview(binary), 1000)
+    asked = asked_by_v2(tensor.name, tensor.datatype, tensor.values, SMALL, LIMITS)
+    assert pixels_of(asked, SMALL, LIMITS).shape[1:] == (2, 2, 3)

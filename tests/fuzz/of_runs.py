@@ -18,7 +18,7 @@ from kzoo.cli.showing import cell
 from kzoo.export.class_names import read_class_names, write_class_names
 from kzoo.parity import compare
 from kzoo.parity.recording import Recording
-from kzoo.serving.runtime import read_card
+from kzoo.serving.card import read_card
 from kzoo.training.callback_state import give_states
 from kzoo.training.checkpoint import NUMBERS as OF_STATE
 from kzoo.training.checkpoint import read_checkpoint

@@ -1,16 +1,18 @@
 import contextlib
 import http.client
-import importlib.util
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
 import pytest
+from needs import SERVER, skip_without
+from tiny_exports import write_export
 
 import kzoo
 
@@ -33,8 +35,7 @@ def model(digits):
 
 @pytest.fixture(scope="session")
 def exported(model, digits, tmp_path_factory):
-    if missing := [name for name in ("kserve", "tensorflow") if importlib.util.find_spec(name) is None]:
-        pytest.skip(f"needs {' and '.join(missing)}: run by the serving-cpu environment")
+    skip_without(*SERVER, "tensorflow")
     out = tmp_path_factory.mktemp("exports")
     images = digits.test.images
     return kzoo.export_model(
@@ -42,37 +43,54 @@ def exported(model, digits, tmp_path_factory):
     ).directory
 
 
-@contextlib.contextmanager
-def serving(directory, *options):
-    """Runs `kzoo serve` in a process of its own, and ends it as an operator would."""
+def unused_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return free.getsockname()[1]
+
+
+@pytest.fixture
+def free_port():
+    return unused_port()
+
+
+@contextlib.contextmanager
+def serving(directory, *options, ready=True, **variables):
+    """Runs `kzoo serve` in a process of its own, and ends it as an operator would."""
+    port = unused_port()
     command = [sys.executable, "-m", "kzoo.cli", "serve", str(directory), "--port", str(port), *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    server = Server(process, port)
-    try:
-        server.wait()
-        yield server
-    finally:
-        process.send_signal(signal.SIGTERM)
+    with tempfile.NamedTemporaryFile("w+") as log:  # a pipe that nobody reads is full after some hundred requests
+        environment = {**os.environ, **variables}
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, text=True, env=environment)
+        server = Server(process, port, log)
         try:
-            server.output = process.communicate(timeout=30)[0]
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
+            if ready:
+                server.wait()
+            yield server
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+            server.output = server.said()
 
 
 class Server:
     """A client of the server, of nothing but sockets and JSON."""
 
-    def __init__(self, process, port):
-        self.process, self.port, self.output = process, port, ""
+    def __init__(self, process, port, log):
+        self.process, self.port, self.log, self.output = process, port, log, ""
+
+    def said(self):
+        with open(self.log.name) as log:
+            return log.read()
 
     def wait(self, seconds=60):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            assert self.process.poll() is None, self.process.stdout.read()
+            assert self.process.poll() is None, self.said()
             with contextlib.suppress(OSError):
                 if self.request("GET", "/v2/health/ready")[0] == 200:
                     return
@@ -80,6 +98,11 @@ class Server:
         pytest.fail(f"the server is not ready after {seconds} s")
 
     def request(self, method, path, body=None, headers=None):
+        status, headers, content = self.whole(method, path, body, headers)
+        return status, json.loads(content) if "json" in headers.get("Content-Type", "") else content
+
+    def whole(self, method, path, body=None, headers=None):
+        """Returns status, headers and bytes of an answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(method, path, body, {"Content-Type": "application/json", **(headers or {})})
@@ -87,8 +110,7 @@ class Server:
             content = response.read()
         finally:
             connection.close()
-        kind = response.headers.get("Content-Type", "")
-        return response.status, json.loads(content) if "json" in kind else content
+        return response.status, response.headers, content
 
     def post(self, path, payload, headers=None):
         body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
@@ -110,3 +132,19 @@ def server(exported):
 def run_server():
     assert os.environ.get("KERAS_BACKEND")
     return serving
+
+
+@pytest.fixture(scope="session")
+def tiny_exports(tmp_path_factory):
+    """A folder of two models, one of them in two versions."""
+    skip_without(*SERVER)
+    folder = tmp_path_factory.mktemp("tiny")
+    for name, version, scale in (("tiny", 1, 1.0), ("tiny", 12, 2.0), ("other", 3, 3.0)):
+        write_export(folder, name, version, scale=scale)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_server(tiny_exports):
+    with serving(tiny_exports, "--log-format", "json") as running:
+        yield running

@@ -9,7 +9,7 @@ from PIL import Image
 
 from kzoo.data import Decoding, decode_image
 from kzoo.serving import BadRequest, Limits
-from kzoo.serving.requests import images_of_v1, images_of_v2
+from kzoo.serving.requests import asked_by_v1, asked_by_v2, pixels_of
 
 SIZE = (8, 6)
 DECODING = Decoding(SIZE)
@@ -28,6 +28,14 @@ def file_of(size=(20, 10), suffix="PNG", mode="RGB"):
 
 def b64(data):
     return base64.b64encode(data).decode()
+
+
+def images_of_v1(payload, decoding, limits):
+    return pixels_of(asked_by_v1(payload, decoding, limits), decoding, limits)
+
+
+def images_of_v2(name, array, decoding, limits, datatype="UINT8"):
+    return pixels_of(asked_by_v2(name, datatype, array, decoding, limits), decoding, limits)
 
 
 @pytest.mark.parametrize("form", [lambda image: image, lambda image: {"image": image}])
@@ -61,10 +69,11 @@ ONE = pixels(1).tolist()
 @pytest.mark.parametrize(
     ("payload", "message"),
     [
-        ([], 'The body must be a JSON object with a list of "instances".'),
-        (b"bytes", 'The body must be a JSON object with a list of "instances".'),
-        ({"inputs": ONE}, 'The body must be a JSON object with a list of "instances".'),
-        ({"instances": {}}, 'The body must be a JSON object with a list of "instances".'),
+        ([], 'The body must be a JSON object with a list of "instances", or with "inputs".'),
+        (b"bytes", 'The body must be a JSON object with a list of "instances", or with "inputs".'),
+        ({"inputs": 3}, 'The body must be a JSON object with a list of "instances", or with "inputs".'),
+        ({"inputs": ONE, "instances": ONE}, 'The body must be a JSON object with a list of "instances", or with "inp'),
+        ({"instances": {}}, 'The body must be a JSON object with a list of "instances", or with "inputs".'),
         ({"instances": []}, "A request must hold 1 to 3 images. Received: 0."),
         ({"instances": ONE * 4}, "A request must hold 1 to 3 images. Received: 4."),
         (
@@ -74,16 +83,20 @@ ONE = pixels(1).tolist()
         ({"instances": ONE, "signature_name": [1]}, "Received: [1]."),
         ({"instances": ONE, "signature_name": "encoded_images"}, 'Expected instances with "image_bytes" only.'),
         ({"instances": [*ONE, {"b64": ""}]}, 'Expected instances with "image" only.'),
-        ({"instances": [ONE]}, "Every image must be 8x6x3 (height x width x channels). Received: [1, 8, 6, 3]."),
-        ({"instances": [1]}, "Every image must be 8x6x3 (height x width x channels). Received: []."),
-        ({"instances": [10**30]}, "Every image must be 8x6x3 (height x width x channels). Received: []."),
-        ({"instances": [[1, [2]], [3]]}, "Received: lists of different lengths."),
+        ({"instances": [ONE]}, "Every image must be 8x6x3 (height x width x channels). Received: lists of lengths"),
+        ({"instances": [1]}, "Every image must be 8x6x3 (height x width x channels). Received: no lists."),
+        ({"instances": [10**30]}, "Every image must be 8x6x3 (height x width x channels). Received: no lists."),
+        ({"instances": [[1, [2]], [3]]}, "Received: lists of lengths [2], or lists of different lengths."),
+        ({"instances": [[[[0] * 3] * 6] * 7 + [[0]]]}, "Received: lists of lengths [8, 6, 3], or lists of different l"),
+        ({"instances": [[[[[0]] * 3] * 6] * 8]}, "Received: lists of lengths [8, 6, 3, 1], or lists of different"),
+        ({"instances": [[[[2**70] * 3] * 6] * 8]}, "Received: a number of more than 64 bits."),
+        ({"instances": [[[[None] * 3] * 6] * 8]}, "Received: something that is no number."),
         ({"instances": (pixels(1) + 0.5).tolist()}, "Pixels must be integers in [0, 255]. Received: float64 values."),
         ({"instances": (pixels(1) > 9).tolist()}, "Pixels must be integers in [0, 255]. Received: bool values."),
         ({"instances": (pixels(1) * 1.0 * np.nan).tolist()}, "Pixels must be integers in [0, 255]. Received: float64"),
         ({"instances": (pixels(1).astype(int) - 1000).tolist()}, "Pixels must be integers in [0, 255]. Received: -"),
         ({"instances": (pixels(1).astype(int) + 256).tolist()}, "Pixels must be integers in [0, 255]. Received: 2"),
-        ({"instances": pixels(1).astype(str).tolist()}, "Pixels must be integers in [0, 255]. Received: str"),
+        ({"instances": pixels(1).astype(str).tolist()}, "Received: something that is no number."),
         ({"instances": [{"pixels": 1}]}, 'An instance must be a list, {"image": [...]}'),
         ({"instances": [{"b64": 1}]}, "The file of instance 0 must be base64 text."),
         ({"instances": [{"b64": "é"}]}, "The file of instance 0 must be base64 text."),
@@ -128,7 +141,43 @@ def test_one_truth_value_among_numbers_is_told():
         images_of_v1({"instances": image}, DECODING, LIMITS)
 
 
-@pytest.mark.parametrize("name", ["body_bytes", "batch", "pixels"])
+@pytest.mark.parametrize("form", [lambda image: image, lambda image: {"image": image}])
+def test_v1_reads_floats_where_they_are_asked_for(form):
+    images = pixels(2) / 2
+    payload = {"instances": [form(image) for image in images.tolist()], "signature_name": "float_images"}
+    read = images_of_v1(payload, DECODING, LIMITS)
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read, images)
+
+
+@pytest.mark.parametrize("value", [-0.5, 255.5, np.nan, np.inf])
+def test_floats_out_of_range_are_told(value):
+    images = np.where(np.arange(3) == 1, value, pixels(1) / 2)
+    with pytest.raises(BadRequest, match=re.escape("Pixels must be numbers in [0, 255]. Received: ")):
+        images_of_v2("image", images, DECODING, LIMITS, "FP32")
+
+
+def test_pixels_of_all_images_are_counted_before_the_first_is_decoded(monkeypatch):
+    limits = Limits(pixels=1000, request_pixels=500)
+    monkeypatch.setattr(Decoding, "decode", None)
+    with pytest.raises(BadRequest, match="must have at most 500 pixels together. Received: 600 up to image 2."):
+        images_of_v1({"instances": [{"b64": b64(file_of())}] * 4}, DECODING, limits)
+
+
+COUNTS = ["body_bytes", "batch", "pixels", "request_pixels", "queue", "connections", "together"]
+
+
+@pytest.mark.parametrize("name", COUNTS)
 def test_limit_below_one_is_told(name):
     with pytest.raises(ValueError, match=f"`{name}` must be at least 1. Received: {name}=0."):
         Limits(**{name: 0})
+
+
+@pytest.mark.parametrize("name", ["deadline_seconds", "header_seconds", "body_seconds", "wait_milliseconds"])
+def test_time_that_is_none_is_told(name):
+    for value in (-1, *([0] if name != "wait_milliseconds" else [])):
+        with pytest.raises(ValueError, match=f"`{name}` must be above 0. Received: {name}={value}."):
+            Limits(**{name: value})
+    for value in (np.nan, "1", None, True):
+        with pytest.raises(ValueError, match=f"`{name}` must be a finite number. Received: {name}="):
+            Limits(**{name: value})

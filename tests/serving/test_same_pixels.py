@@ -1,11 +1,11 @@
 """A file has the same pixels wherever it goes: in training, evaluation and prediction, in an export and its server."""
 
 import base64
-import importlib.util
 
 import keras
 import numpy as np
 import pytest
+from needs import SERVER, skip_without
 from PIL import Image
 
 import kzoo
@@ -63,8 +63,7 @@ def test_prediction_and_evaluation_see_the_pixels_of_the_training(trained):
 
 
 def test_export_and_its_server_see_the_pixels_of_the_training(trained, tmp_path, run_server):
-    if missing := [name for name in ("kserve", "tensorflow") if importlib.util.find_spec(name) is None]:
-        pytest.skip(f"needs {' and '.join(missing)}: run by the serving-cpu environment")
+    skip_without(*SERVER, "tensorflow")
     import tensorflow as tf
 
     run, dataset, photos = trained

@@ -7,6 +7,8 @@ import re
 import numpy as np
 import pytest
 
+from kzoo.serving.card import read_examples
+from kzoo.serving.runners import Runner
 from kzoo.serving.runtime import load_export
 
 CARD = {"name": "digits", "version": 1, "image_size": [8, 8], "decoding": {"image_size": [8, 8]}}
@@ -48,10 +50,9 @@ def test_damaged_card_is_told(content, export):
         load_export(export)
 
 
-@pytest.mark.parametrize("name", ["card.json", "classes.txt"])
+@pytest.mark.parametrize("name", ["card.json", "classes.txt", "examples.json"])
 def test_files_without_end_are_not_read(name, export, monkeypatch):
-    monkeypatch.setattr("kzoo.serving.runtime._LOADERS", dict.fromkeys(("tensorflow", "openvino"), lambda _: answer))
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: True)
+    monkeypatch.setattr("kzoo.serving.runtime.load_runner", lambda *_: Runner("test", "test", answer))
     assert load_export(export).class_names == ("a", "b")
     with (export / name).open("wb") as file:
         file.truncate(1 << 40)
@@ -99,3 +100,46 @@ def test_tensorflow_is_warned_of(saved_model, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "openvino" else find_spec(name))
     with pytest.warns(UserWarning, match="TensorFlow runs whatever the graph in .* does, reading and writing files"):
         assert load_export(directory).runtime == "tensorflow"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{}",
+        b"3",
+        b"[3]",
+        b'[{"png": 3}]',
+        b'[{"png": "", "logits": {"a": "b"}}]',
+        b'[{"png": "", "logits": 3}]',
+        b'[{"png": "", "label": []}]',
+    ],
+)
+def test_damaged_examples_are_told(content, export):
+    (export / "examples.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"examples.json must be examples that `kzoo export` wrote."):
+        read_examples(export)
+
+
+@pytest.mark.parametrize(
+    ("file", "runtime", "named"),
+    [("model.xml", "openvino", "OpenVINO"), ("model.onnx", "onnxruntime", "ONNX Runtime")],
+)
+def test_damaged_model_is_told_by_its_runtime(file, runtime, named, export):
+    pytest.importorskip(runtime)
+    (export / "saved_model.pb").unlink()
+    (export / file).write_bytes(b"no model")
+    with pytest.raises(ValueError, match=f"must hold a model that {named} can run. Received: "):
+        load_export(export)
+
+
+def test_model_without_its_runtime_names_the_extra(export, monkeypatch):
+    (export / "saved_model.pb").unlink()
+    (export / "model.tflite").write_bytes(b"")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(ImportError, match=r"needs a runtime for litert. Received: none .* Install 'kzoo\[litert\]'"):
+        load_export(export)
+
+
+def test_runtime_that_the_export_is_not_for_is_told(export):
+    with pytest.raises(FileNotFoundError, match=r"Expected model.onnx. Received: .*, where there is none."):
+        load_export(export, "onnxruntime")
