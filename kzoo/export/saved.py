@@ -71,6 +71,8 @@ def export_saved(
                 f"Received: {dataset.name!r}, of shape {dataset.image_shape}."
             )
         about: dict[str, Any] = {"card": {"preset": os.fspath(source)}, "decoding": preset.decoding()}
+        if preset.config.temperature is not None:
+            about["card"]["temperature"] = preset.config.temperature
         if preset.class_names is not None:
             about["class_names"] = preset.class_names
     elif not path.exists():

@@ -1,4 +1,6 @@
 import importlib.util
+import json
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -39,7 +41,7 @@ def named(weights, monkeypatch, tmp_path):
     """The same weights, as a preset in the package."""
     folder = tmp_path / "pretrained"
     model = kzoo.resnet20(weights=weights, classes=3)
-    kzoo.save_preset(model, folder / "animals" / "resnet20", class_names=CLASSES)
+    kzoo.save_preset(model, folder / "animals" / "resnet20", class_names=CLASSES, temperature=1.5)
     monkeypatch.setattr(registry, "PRETRAINED", folder)
     monkeypatch.setattr(cache, "PRETRAINED", folder)
     return "animals/resnet20"
@@ -72,6 +74,8 @@ def test_registered_weights_are_exported_by_their_name(named, with_data, weights
     summary = printed_json("export", named, "--out", tmp_path / "out", *(["--data", "digits"] if with_data else []))
     assert summary["directory"] == str(tmp_path / "out" / "resnet20" / "1")
     assert_answers_as_the_weights(summary["directory"], weights, images)
+    card = json.loads(Path(summary["directory"], "card.json").read_text())
+    assert (card["preset"], card["temperature"]) == (named, 1.5)
 
 
 @pytest.mark.parametrize("options", [[], ["--model", "resnet20"]])
