@@ -1,0 +1,76 @@
+"""The commands `kzoo study` and `kzoo explain`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+import kzoo
+from kzoo.choices import STUDIES, check_choice
+from kzoo.cli.interruption import interruption_told
+from kzoo.cli.options import AsJson, Data, DataDir, ImageSize
+from kzoo.cli.showing import cell, show, table
+
+if TYPE_CHECKING:
+    from kzoo.studies import StudyResult
+
+ALL = "all"
+_DIGITS_SIZE = 8  # pixels: as they were scanned
+
+app = typer.Typer()
+
+
+def _complete_study(incomplete: str) -> list[str]:
+    return [name for name in (*STUDIES, ALL) if name.startswith(incomplete)]
+
+
+@app.command()
+def study(
+    name: Annotated[
+        str, typer.Argument(help="Which study.", metavar="|".join((*STUDIES, ALL)), autocompletion=_complete_study)
+    ],
+    data: Data = "digits",
+    smoke: Annotated[bool, typer.Option("--smoke", help="Short: shows that it runs, and decides nothing.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder of the studies.")] = Path("studies"),
+    seeds: Annotated[
+        int | None, typer.Option(help="How many seeds: 0, 1, ...", show_default="3 or 5; 1 in a smoke test")
+    ] = None,
+    data_dir: DataDir = None,
+    image_size: ImageSize = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what a technique is worth, and write a report; the same command goes on."""
+    check_choice("name", name, (*STUDIES, ALL))
+    from kzoo.studies import Bench, run_study
+
+    size = _DIGITS_SIZE if data == "digits" and image_size is None else image_size
+    bench = Bench(kzoo.load_dataset(data, data_dir=data_dir, image_size=size), smoke)
+    going: Any = {"seeds": seeds, "smoke": smoke, "bench": bench, "verbose": 0 if quiet else "auto"}
+    with interruption_told():
+        found = [run_study(one, directory=out / one, **going) for one in (STUDIES if name == ALL else [name])]
+    if as_json or not quiet:
+        show(_conclusions(found), as_json, _table(found))
+
+
+def _conclusions(found: "list[StudyResult]") -> list[dict[str, Any]]:
+    return [
+        {
+            "study": result.directory.name,
+            "claim": claim.statement,
+            "verdict": conclusion.verdict,
+            "numbers": conclusion.sentence(claim.quantity),
+            "report": result.directory / "report.html",
+        }
+        for result in found
+        for claim, conclusion in result.conclusions
+    ]
+
+
+def _table(found: "list[StudyResult]") -> Table:
+    rows = table("study", "claim", "verdict")
+    for one in _conclusions(found):
+        rows.add_row(*(cell(one[name]) for name in ("study", "claim", "verdict")))
+    rows.caption = "reports: " + ", ".join(str(result.directory / "report.html") for result in found)
+    return rows
