@@ -1,6 +1,7 @@
 """Does batch normalization make training faster and safer, and at what price?"""
 
 import math
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from kzoo.studies.study import Chart, Claim, Line, Measures, Row, Settings, Stud
 
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 SIZES = (2, 8, 32, 128)  # of the batch around an example
+PROBES = 8  # images whose output is looked at
 SMALL, SMALL_RATE = 2, 0.01  # the small batch, and the rate for it
 EPOCHS, DEPTH, FILTERS, IMAGES = 6, 20, 16, 1024
 STEPS = (1, 4, 16, 64)  # after which moving averages are compared with the batch's statistics
@@ -63,24 +65,26 @@ def _state(bench: Bench, network: Network, rate: float, seed: int) -> Measures:
 
     network.train(bench.training(256 if bench.smoke else IMAGES), seed=seed, epochs=2, rate=rate, after_step=after_step)
     found |= {"lateness": late, "late_at_first": late[0]}
-    images = bench.training(2 * max(SIZES)).images
     sizes = (BATCH_SIZE,) if bench.smoke else SIZES
     for training in (True, False):
-        changes = [_change(network, images, size, training) for size in sizes]
+        changes = [_change(bench, network, size, training) for size in sizes]
         found["change_training" if training else "change_inference"] = changes[0]
         found["changes_training" if training else "changes_inference"] = changes
     return found
 
 
-def _change(network: Network, images: Any, size: int, training: bool) -> float:
-    """Returns how much the first image's logits change with the others of its batch, relative to their spread."""
-    first, others = images[:1], images[1:]
-    answers = [
-        network.logits(np.concatenate([first, others[start : start + size - 1]]), training)[0]
-        for start in (0, size - 1)
-    ]
-    spread = float(np.std(answers[0])) or 1.0
-    return float(np.abs(answers[0] - answers[1]).mean()) / spread
+def _change(bench: Bench, network: Network, size: int, training: bool) -> float:
+    """Returns how much an image's logits change with the others of its batch, relative to their spread: means over images."""
+    images, others = bench.validation(PROBES).images, bench.training(2 * max(SIZES)).images
+    changes, spreads = [], []
+    for image in images:
+        one, other = (
+            network.logits(np.concatenate([image[None], others[start : start + size - 1]]), training)[0]
+            for start in (0, size - 1)
+        )
+        changes.append(float(np.abs(one - other).mean()))
+        spreads.append(float(np.std(one)))
+    return statistics.fmean(changes) / (statistics.fmean(spreads) or 1.0)
 
 
 def largest_rate(norm: str) -> Value:
@@ -155,7 +159,7 @@ STUDY = Study(
     held="residual network (depth 20, 16 filters; smoke: depth 8, 4 filters), images, seeds, epochs; Nesterov's "
     "momentum 0.9 at a constant rate, without augmentation or weight decay",
     measured="loss and accuracy on validation images; a rate trains where the loss of the last epoch is below half of "
-    "that of guessing; gradients for one batch; logits of one image in two batches; validation loss by moving averages "
+    "that of guessing; gradients for one batch; logits of 8 images, each in two batches; validation loss by moving averages "
     "and by the statistics of the validation images themselves",
     claims=(
         Claim(
