@@ -59,6 +59,8 @@ MAY_IMPORT = {
         "presets",
     },
     "experiment": {"arguments", "choices", "data", "evaluation", "models", "ops", "training"},
+    # Looks into functional models, of kzoo and others, and draws what it finds.
+    "explaining": {"acceleration", "arguments", "durable", "layers", "ops", "recursion"},
     # For whoever only predicts: exports, and teachers of a training.
     "folding": {"acceleration", "arguments", "layers", "models", "recursion"},
     "initializers": {"arguments", "streams"},

@@ -734,6 +734,7 @@ COMMANDS = {
         },
     ),
     "sweep": (["plain20"], {"seeds": WHOLE, "dropout": SHARES, "image_size": SIZES}),
+    "explain": (["run", "a.png"], {"target": ["-1"]}),
     "study": (["dropout", "--smoke"], {"seeds": WHOLE, "image_size": SIZES}),
     "evaluate": (["--model", "plain20", "--weights", "a.weights.h5", "--data", "digits"], {"image_size": SIZES}),
     "predict": (["run", "a.png"], {"top": WHOLE}),

@@ -54,6 +54,36 @@ def study(
         show(_conclusions(found), as_json, _table(found))
 
 
+@app.command()
+def explain(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    image: Annotated[Path, typer.Argument(help="Image file.")],
+    target: Annotated[int | None, typer.Option(help="Number of the class.", show_default="the likeliest")] = None,
+    picture: Annotated[Path, typer.Option(help="Where to draw it.")] = Path("explanation.png"),
+    as_json: AsJson = False,
+) -> None:
+    """Draw what a trained network looks at in an image (Grad-CAM), and what each residual block changes."""
+    from kzoo.explaining import draw_explanation
+    from kzoo.explaining import explain as explained
+
+    opened = kzoo.Run(run)
+    model = opened.load_model()
+    pixels = opened.decoding(model).decode(image.read_bytes(), str(image))
+    found = explained(model, pixels, target)
+    draw_explanation(found, pixels, picture, opened.class_names)
+    name = opened.class_names[found.target]
+    content = {"class": name, "layer": found.layer, "changes": found.changes, "picture": picture}
+    show(content, as_json, _changes_table(content))
+
+
+def _changes_table(content: dict[str, Any]) -> Table:
+    rows = table("block", "change / input")
+    for block, change in content["changes"].items():
+        rows.add_row(cell(block), cell(change))
+    rows.caption = f"class {content['class']}, looked at in {content['layer']}; picture: {content['picture']}"
+    return rows
+
+
 def _conclusions(found: "list[StudyResult]") -> list[dict[str, Any]]:
     return [
         {

@@ -74,7 +74,7 @@ def _state(bench: Bench, network: Network, rate: float, seed: int) -> Measures:
 
 
 def _change(bench: Bench, network: Network, size: int, training: bool) -> float:
-    """Returns how much an image's logits change with the others of its batch, relative to their spread: means over images."""
+    """Returns how much logits change with the others of the batch, relative to their spread: means over images."""
     images, others = bench.validation(PROBES).images, bench.training(2 * max(SIZES)).images
     changes, spreads = [], []
     for image in images:
@@ -159,8 +159,8 @@ STUDY = Study(
     held="residual network (depth 20, 16 filters; smoke: depth 8, 4 filters), images, seeds, epochs; Nesterov's "
     "momentum 0.9 at a constant rate, without augmentation or weight decay",
     measured="loss and accuracy on validation images; a rate trains where the loss of the last epoch is below half of "
-    "that of guessing; gradients for one batch; logits of 8 images, each in two batches; validation loss by moving averages "
-    "and by the statistics of the validation images themselves",
+    "that of guessing; gradients for one batch; logits of 8 images, each in two batches; validation loss by moving "
+    "averages and by the statistics of the validation images themselves",
     claims=(
         Claim(
             "A network with batch normalization trains at larger learning rates.",
