@@ -26,7 +26,7 @@ dd { margin: 0; min-width: 0; }
 .claim p { margin: .3rem 0; } .verdict { font-weight: 700; color: var(--open); }
 .supported .verdict { color: var(--yes); } .contradicted .verdict { color: var(--no); }
 .soft { color: var(--soft-ink); font-size: .92rem; }
-figure { margin: 1.2rem 0; } img { width: 100%; max-width: 44rem; height: auto; display: block; margin: auto; }
+figure { margin: 1.2rem 0; } img { width: 100%; max-width: 40rem; height: auto; display: block; margin: auto; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th { white-space: normal; vertical-align: bottom; } th.name, td.name { text-align: left; }
@@ -126,7 +126,7 @@ def _figure(chart: Chart, folder: Path) -> str:
     told = f"{chart.title}: {chart.y} over {chart.x}" + (f"; lines: {labels}" if labels else "")
     return (
         f'<figure><picture><source media="screen and (prefers-color-scheme: dark)" srcset="{dark}">'
-        f'<img src="{light}" width="704" height="440" alt="{_text(told)}"></picture></figure>'
+        f'<img src="{light}" width="728" height="546" alt="{_text(told)}"></picture></figure>'
     )
 
 

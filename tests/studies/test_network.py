@@ -10,11 +10,6 @@ from kzoo.studies.network import build
 FORM = {"depth": 8, "filters": 4, "dropout": 0.5}
 
 
-@pytest.fixture(scope="module")
-def bench():
-    return Bench(kzoo.load_dataset("digits", image_size=8), smoke=True)
-
-
 def trained(bench, seed):
     network = bench.network(**FORM).start(seed)
     losses = network.train(bench.training(64), seed=seed, epochs=2, rate=0.05)

@@ -5,17 +5,11 @@ import re
 import numpy as np
 import pytest
 
-import kzoo
 from kzoo.choices import STUDIES
 from kzoo.errors import TrainingInterrupted
 from kzoo.studies import find_study, run_study
 from kzoo.studies.bench import Bench
 from kzoo.studies.study import Chart, Claim, Study, line, of
-
-
-@pytest.fixture(scope="module")
-def bench():
-    return Bench(kzoo.load_dataset("digits", image_size=8), smoke=True)
 
 
 def toy(measure=lambda bench, settings, seed: {"loss": settings["on"] + 0.01 * seed, "curve": [1.0, 0.5]}):
