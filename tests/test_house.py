@@ -117,6 +117,7 @@ MAY_IMPORT = {
     "streams": set(),
     # Above the parts that it measures, beside `sweeps`, whose seeds, names and bar it shares.
     "studies": {
+        "__init__",
         "arguments",
         "blocks",
         "choices",

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kzoo import environment
+from kzoo import __version__, environment
 from kzoo.arguments import boolean, path
 from kzoo.data import Dataset, load_dataset
 from kzoo.data.fingerprint import fingerprint
@@ -31,7 +31,7 @@ from kzoo.training.json_files import read_json, write_json
 FILE = "study.json"
 SMOKE_SEEDS = 1
 _DIGITS_SIZE = 8  # pixels: as they were scanned
-_ABOUT = {"study": "text", "data": "an object", "backend": "text", "smoke": "true or false"}
+_ABOUT = {"study": "text", "data": "an object", "backend": "text", "version": "text", "smoke": "true or false"}
 _CELL = {"settings": "an object", "seed": "a whole number", "measures": "an object"}
 
 
@@ -114,7 +114,8 @@ def _about(study: Study, bench: Bench, smoke: bool) -> dict[str, Any]:
     import keras
 
     data = {"name": bench.dataset.name, "fingerprint": fingerprint(bench.dataset)}
-    return {"study": study.name, "data": data, "backend": keras.backend.backend(), "smoke": smoke}
+    here = {"backend": keras.backend.backend(), "version": __version__}
+    return {"study": study.name, "data": data, **here, "smoke": smoke}
 
 
 def _open(folder: Path, about: Mapping[str, Any]) -> None:
@@ -182,7 +183,8 @@ def _written(
     study: Study, folder: Path, rows: list[dict[str, Any]], about: Mapping[str, Any], bench: Bench
 ) -> StudyResult:
     """Writes what a study leaves."""
-    constant = {"study": about["study"], "backend": about["backend"], "data": about["data"]["name"]}
+    constant = {"study": about["study"], "backend": about["backend"], "version": about["version"]}
+    constant |= {"data": about["data"]["name"]}
     constant |= {"labels": about["data"]["fingerprint"]["labels"], "pixels": about["data"]["fingerprint"]["pixels"]}
     constant |= {"smoke": about["smoke"]}
     _write_csv(folder / "results.csv", [constant | _scalars(row) for row in rows])
