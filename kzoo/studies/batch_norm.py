@@ -13,7 +13,7 @@ from kzoo.studies.study import Chart, Claim, Line, Measures, Row, Settings, Stud
 
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 SIZES = (2, 8, 32, 128)  # of the batch around an example
-PROBES = 8  # images whose output is looked at
+PROBES = 4  # images whose output is looked at
 SMALL, SMALL_RATE = 2, 0.01  # the small batch, and the rate for it
 EPOCHS, DEPTH, FILTERS, IMAGES = 6, 20, 16, 1024
 STEPS = (1, 4, 16, 64)  # after which moving averages are compared with the batch's statistics
@@ -131,7 +131,7 @@ def charts(rows: Sequence[Row]) -> list[Chart]:
             "What an example's output owes to the others in its batch",
             "images in the batch",
             "change of the logits / their spread",
-            [Line("in training", dict(zip(sizes, changes.points.values(), strict=False)))],
+            [Line("in training", {sizes[number - 1]: values for number, values in changes.points.items()})],
             log_x=True,
         ),
         Chart(
@@ -139,7 +139,7 @@ def charts(rows: Sequence[Row]) -> list[Chart]:
             "How late the moving averages are",
             "steps of training",
             "excess of the validation loss (nats)",
-            [Line("moving averages - batch", dict(zip(steps, late.points.values(), strict=False)))],
+            [Line("moving averages - batch", {steps[number - 1]: values for number, values in late.points.items()})],
             log_x=True,
         ),
     ]
@@ -159,7 +159,7 @@ STUDY = Study(
     held="residual network (depth 20, 16 filters; smoke: depth 8, 4 filters), images, seeds, epochs; Nesterov's "
     "momentum 0.9 at a constant rate, without augmentation or weight decay",
     measured="loss and accuracy on validation images; a rate trains where the loss of the last epoch is below half of "
-    "that of guessing; gradients for one batch; logits of 8 images, each in two batches; validation loss by moving "
+    "that of guessing; gradients for one batch; logits of 4 images, each in two batches; validation loss by moving "
     "averages and by the statistics of the validation images themselves",
     claims=(
         Claim(

@@ -168,5 +168,5 @@ def test_switch_that_is_wired_to_nothing_supports_nothing(tmp_path, bench, monke
         return right(self, **{**form, "normalization": always})
 
     monkeypatch.setattr(Bench, "network", miswired)
-    found = verdicts(run_study(STATES, directory=tmp_path, bench=bench, seeds=5, verbose=0))
+    found = verdicts(run_study(STATES, directory=tmp_path, bench=bench, seeds=3, verbose=0))
     assert "supported" not in found
