@@ -40,7 +40,8 @@ def draw(chart: Chart, path: Path, theme: str = "light") -> None:
     places = _places(chart)
     is_named = _is_named(places)
     for number, line in enumerate(lines):
-        means = {x: statistics.fmean(values) for x, values in line.points.items() if values}
+        points = sorted(line.points, key=places.__getitem__)
+        means = {x: statistics.fmean(line.points[x]) for x in points}
         deviations = [statistics.stdev(line.points[x]) if len(line.points[x]) > 1 else 0.0 for x in means]
         lows = list(deviations)
         if chart.log_y:  # which has no place for 0
