@@ -5,7 +5,7 @@ import pytest
 import kzoo
 from kzoo import ops
 from kzoo.studies.bench import Bench, some
-from kzoo.studies.network import build
+from kzoo.studies.network import array_of, build
 
 FORM = {"depth": 8, "filters": 4, "dropout": 0.5}
 
@@ -23,6 +23,12 @@ def test_network_started_again_is_as_it_was(bench):
     assert first[0] == again[0] != other[0]
     for one, two in zip(first[1], again[1], strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_each_seed_draws_masks_of_its_own(bench):
+    started = (bench.network(**FORM).start(seed).layers(kzoo.Dropout) for seed in (1, 2))
+    counts = [[int(array_of(layer.step)) for layer in layers] for layers in started]
+    assert min(counts[1]) - max(counts[0]) > 10_000
 
 
 def test_network_has_the_initial_weights_of_the_zoo():
