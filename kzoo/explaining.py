@@ -131,6 +131,32 @@ def _array(tensor: Any) -> Array:
     return np.array(keras.ops.convert_to_numpy(tensor), np.float32)
 
 
+def explain_file(
+    run: Any, file: str | os.PathLike[str], target: int | None = None, *, picture: str | os.PathLike[str] | None = None
+) -> Explanation:
+    """Explains what the network of a run sees in an image file, decoded and resized as in its training.
+
+    Args:
+        run: A `kzoo.Run`, or a `kzoo.Preset`.
+        file: Path of the image file.
+        target: As for `explain`.
+        picture: Path of a picture to draw, as `draw_explanation` does. Defaults to `None`, for none.
+
+    Returns:
+        An `Explanation`.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is not a readable image, or as for `explain`.
+    """
+    model = run.load_model()
+    pixels = run.decoding(model).decode(path(file, "file").read_bytes(), os.fspath(file))
+    found = explain(model, pixels, target)
+    if picture is not None:
+        draw_explanation(found, pixels, picture, run.class_names)
+    return found
+
+
 def draw_explanation(
     found: Explanation, image: Any, file: str | os.PathLike[str], class_names: "Sequence[str] | None" = None
 ) -> Path:

@@ -42,16 +42,20 @@ def study(
     as_json: AsJson = False,
 ) -> None:
     """Measure what a technique is worth, and write a report; the same command goes on."""
-    check_choice("name", name, (*STUDIES, ALL))
-    from kzoo.studies import Bench, run_study
+    from kzoo.studies import run_studies
 
+    names = _names(name)
     size = _DIGITS_SIZE if data == "digits" and image_size is None else image_size
-    bench = Bench(kzoo.load_dataset(data, data_dir=data_dir, image_size=size), smoke)
-    going: Any = {"seeds": seeds, "smoke": smoke, "bench": bench, "verbose": 0 if quiet else "auto"}
+    dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=size)
     with interruption_told():
-        found = [run_study(one, directory=out / one, **going) for one in (STUDIES if name == ALL else [name])]
+        found = run_studies(names, dataset, out, seeds=seeds, smoke=smoke, verbose=0 if quiet else "auto")
     if as_json or not quiet:
         show(_conclusions(found), as_json, _table(found))
+
+
+def _names(name: str) -> list[str]:
+    check_choice("name", name, (*STUDIES, ALL))
+    return [*STUDIES] if name == ALL else [name]
 
 
 @app.command()
@@ -63,14 +67,10 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Draw what a trained network looks at in an image (Grad-CAM), and what each residual block changes."""
-    from kzoo.explaining import draw_explanation
-    from kzoo.explaining import explain as explained
+    from kzoo.explaining import explain_file
 
     opened = kzoo.Run(run)
-    model = opened.load_model()
-    pixels = opened.decoding(model).decode(image.read_bytes(), str(image))
-    found = explained(model, pixels, target)
-    draw_explanation(found, pixels, picture, opened.class_names)
+    found = explain_file(opened, image, target, picture=picture)
     name = opened.class_names[found.target]
     content = {"class": name, "layer": found.layer, "changes": found.changes, "picture": picture}
     show(content, as_json, _changes_table(content))

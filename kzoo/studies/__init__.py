@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from kzoo.studies.catalogue import find_study
     from kzoo.studies.conclusions import Conclusion, conclude
     from kzoo.studies.network import Network
-    from kzoo.studies.running import StudyResult, run_study
+    from kzoo.studies.running import StudyResult, run_studies, run_study
     from kzoo.studies.study import Chart, Claim, Line, Study
 else:
     __getattr__, __dir__ = lazily(
@@ -22,7 +22,7 @@ else:
             "catalogue": ["find_study"],
             "conclusions": ["Conclusion", "conclude"],
             "network": ["Network"],
-            "running": ["StudyResult", "run_study"],
+            "running": ["StudyResult", "run_studies", "run_study"],
             "study": ["Chart", "Claim", "Line", "Study"],
         },
     )
@@ -38,5 +38,6 @@ __all__ = [
     "StudyResult",
     "conclude",
     "find_study",
+    "run_studies",
     "run_study",
 ]

@@ -110,6 +110,25 @@ def run_study(
     return _written(study, folder, rows, about, bench)
 
 
+def run_studies(
+    names: Sequence[str], dataset: Dataset, directory: str | os.PathLike[str] = "studies", **going: Any
+) -> list[StudyResult]:
+    """Runs several studies of one dataset: what one of them has compiled, the next need not.
+
+    Args:
+        names: Names of studies.
+        dataset: The `Dataset`.
+        directory: Path of the folder that has a folder for each. Defaults to `"studies"`.
+        **going: `seeds`, `smoke` and `verbose`, as for `run_study`.
+
+    Returns:
+        The result of each.
+    """
+    bench = Bench(dataset, boolean(going.get("smoke", False), "smoke"))
+    root = path(directory, "directory")
+    return [run_study(name, directory=root / name, bench=bench, **going) for name in names]
+
+
 def _about(study: Study, bench: Bench, smoke: bool) -> dict[str, Any]:
     import keras
 
