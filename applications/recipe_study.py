@@ -1,6 +1,6 @@
 """What each ingredient of a recipe is worth: the recipe without one of them at a time, beside recipes of others.
 
-    python applications/recipe_study.py --data cifar10-jpeg --model resnet20 --epochs 30 --seeds 3
+    python applications/recipe_study.py --data cifar10-jpeg.zip --flip --model resnet20 --epochs 30 --seeds 3
 
 Each row is trained with the same number of epochs, on the same split, with the same seeds. What matters most comes
 first: all rows with one seed, then all with the next. The same command goes on where it was left; what fails stays in
@@ -43,6 +43,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="resnet20", choices=kzoo.list_models())
     parser.add_argument("--data", default="digits", help="name of a dataset, or path of a folder or zip")
     parser.add_argument("--data-dir", type=Path, help="folder of prepared datasets")
+    parser.add_argument(
+        "--flip", action=argparse.BooleanOptionalAction, help="mirror images at random; default: where known to be safe"
+    )
     parser.add_argument("--image-size", type=int, help="resize images to a square of that many pixels")
     parser.add_argument("--epochs", type=int, default=30, help="15 to sieve, 30 to decide")
     parser.add_argument("--seeds", type=int, default=3)
@@ -122,7 +125,8 @@ def main() -> None:
     arguments = parse_arguments()
     if arguments.smoke:
         arguments.epochs, arguments.seeds, arguments.image_size = 1, 1, 8
-    dataset = kzoo.load_dataset(arguments.data, data_dir=arguments.data_dir, image_size=arguments.image_size)
+    options: dict[str, Any] = {"data_dir": arguments.data_dir, "image_size": arguments.image_size}
+    dataset = kzoo.load_dataset(arguments.data, **options, flip=arguments.flip)
     changes: dict[str, Any] = {"epochs": arguments.epochs, "patience": 0, "precision": arguments.precision}
     every = rows_of(kzoo.recipe(arguments.recipe), Path(arguments.recipe).stem)
     if unknown := set(arguments.rows or ()) - every.keys():

@@ -115,19 +115,9 @@ def serve(
     from kzoo.serving.server import serve as start  # not by `kzoo`, which brings Keras with all the other names
 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which the server hears, and finishes its requests
-    limits = Limits(
-        max_body_bytes,
-        max_batch,
-        max_pixels,
-        max_request_pixels,
-        max_queue,
-        max_connections,
-        deadline_seconds,
-        header_seconds,
-        body_seconds,
-        max_together,
-        wait_milliseconds,
-    )
+    sizes = (max_body_bytes, max_batch, max_pixels, max_request_pixels, max_queue, max_connections)
+    times = (deadline_seconds, header_seconds, body_seconds)
+    limits = Limits(*sizes, *times, max_together, wait_milliseconds)
     allowed: Any = {"allow_hosts": allow_host or (), "allow_origins": allow_origin or ()}
     chosen: Any = {"watch": watch, "versions": versions, "runtime": runtime, "log_format": log_format}
     start(directory, host=host, port=port, limits=limits, **allowed, **chosen)

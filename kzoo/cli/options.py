@@ -83,6 +83,9 @@ DataDir = Annotated[
 Dropout = Annotated[float, typer.Option(help="Fraction dropped inside each block.")]
 Channels = Annotated[int, typer.Option(help="1: grey, 3: RGB, 4: RGB with opacity.")]
 Balance = Annotated[bool, typer.Option("--balance", help="Each class counts alike in the loss.")]
+Flip = Annotated[
+    bool | None, typer.Option("--flip/--no-flip", help="Mirror images at random.", show_default="as the data say")
+]
 Resize = Annotated[str, one_of(get_args(ResizeMode), "How images of other proportions get that size.")]
 SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="Leave out files that cannot be read.")]
 ImageSize = Annotated[int | None, typer.Option(help="Resize images to a square of that many pixels.")]

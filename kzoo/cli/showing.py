@@ -9,6 +9,7 @@ import math
 import os
 import re
 import sys
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 import typer
@@ -106,9 +107,16 @@ def cell(value: Any, name: str = "") -> str:
     return f"{value:.1f}" if name.endswith(("_seconds", "_per_second")) else f"{value:.4f}"
 
 
-def lines(content: dict[str, Any]) -> str:
-    """Returns a line `key: value` for each item."""
-    return "\n".join(f"{key}: {value}" for key, value in content.items())
+def lines(content: Mapping[str, Any], before: str = "") -> str:
+    """Returns a line `key: value` for each item, and `key.inner: value` for what is inside of one."""
+    found = []
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            found.append(lines(value, f"{before}{key}."))
+        else:
+            said = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+            found.append(f"{before}{key}: {said}")
+    return "\n".join(filter(None, found))
 
 
 def json_form(value: Any) -> Any:

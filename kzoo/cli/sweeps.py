@@ -8,7 +8,20 @@ from rich.table import Table
 
 import kzoo
 from kzoo.cli.interruption import interruption_told
-from kzoo.cli.options import AsJson, Data, DataDir, Dropout, ImageSize, ModelName, RecipeOption
+from kzoo.cli.options import (
+    AsJson,
+    Balance,
+    Channels,
+    Data,
+    DataDir,
+    Dropout,
+    Flip,
+    ImageSize,
+    ModelName,
+    RecipeOption,
+    Resize,
+    SkipUnreadable,
+)
 from kzoo.cli.showing import Name, cell, show, table
 from kzoo.sweeps.grid import parse_grid
 
@@ -34,13 +47,19 @@ def sweep(
     out: Annotated[Path | None, typer.Option(help="Directory of the sweep.", show_default="sweeps/...")] = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
+    resize: Resize = "stretch",
+    channels: Channels = 3,
+    skip_unreadable: SkipUnreadable = False,
+    balance: Balance = False,
+    flip: Flip = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try again what failed.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train by each combination of settings with each seed; the same command goes on."""
     grid = parse_grid(settings or ())
-    dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=image_size)
+    decoding: Any = {"image_size": image_size, "resize": resize, "channels": channels, "data_dir": data_dir}
+    dataset = kzoo.load_dataset(data, **decoding, skip_unreadable=skip_unreadable, balance=balance, flip=flip)
     going: Any = {"directory": out, "retry_failed": retry, "verbose": 0 if quiet else "auto"}
     with interruption_told():
         found = kzoo.sweep(model, dataset, recipe, grid=grid, seeds=seeds, dropout=dropout, **going)

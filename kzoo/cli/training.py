@@ -22,6 +22,7 @@ from kzoo.cli.options import (
     Data,
     DataDir,
     Dropout,
+    Flip,
     ImageSize,
     ModelName,
     RecipeOption,
@@ -65,9 +66,7 @@ def train(
     channels: Channels = 3,
     skip_unreadable: SkipUnreadable = False,
     balance: Balance = False,
-    flip: Annotated[
-        bool | None, typer.Option("--flip/--no-flip", help="Mirror images at random.", show_default="as the data say")
-    ] = None,
+    flip: Flip = None,
     teacher: Annotated[Path | None, typer.Option(help="Run directory of a model to learn from.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --run.")] = False,
     checkpoint_every: Annotated[str, typer.Option(help="Seconds, such as 60s, or a number of steps.")] = "60s",

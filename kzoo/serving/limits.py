@@ -21,8 +21,8 @@ class Limits:
             earlier one. Defaults to `30`.
         header_seconds: Number, within which the headers of a request must arrive. Defaults to `10`.
         body_seconds: Number, within which the body must follow. Defaults to `30`.
-        together: Integer, the most images of waiting requests that the model is asked about at once. Defaults to `1`,
-            each request by itself: small networks on CPUs are faster so.
+        together: Integer, the most images of waiting requests that the model is asked about at once. Defaults to `8`;
+            with `1` each request is computed by itself.
         wait_milliseconds: Number, how long a request waits for others to be computed together with. Defaults to `0`:
             those that wait already go together.
 
@@ -39,7 +39,7 @@ class Limits:
     deadline_seconds: float = 30.0
     header_seconds: float = 10.0
     body_seconds: float = 30.0
-    together: int = 1
+    together: int = 8
     wait_milliseconds: float = 0.0
 
     def __post_init__(self) -> None:

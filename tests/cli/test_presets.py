@@ -22,6 +22,10 @@ def test_preset_info_shows_what_is_known(tmp_path, monkeypatch):
     assert "sha256_known: only the first 8 digits are published" in info
     assert "top1: 0.9263" in info
     assert "folder: None" in info
+    info = kzoo_command("preset", "info", "digits/resnet20").output.splitlines()
+    assert {"construction.arguments.order: classic", "class_names: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"} <= set(info)
+    assert "about.data.images.train: 1295" in info
+    assert not [line for line in info if "{" in line]
 
 
 @pytest.fixture(scope="module")

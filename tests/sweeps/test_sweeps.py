@@ -204,6 +204,19 @@ def test_command_shows_the_table_and_compare_shows_it_again(tmp_path, monkeypatc
     assert "missing" in kzoo_command("compare", tmp_path / "s").output
 
 
+@pytest.mark.parametrize("flip", [True, False])
+def test_command_takes_of_the_data_what_train_takes(flip, tmp_path, monkeypatch, trained):
+    def call(self, model, dataset, *arguments, dropout, **rest):
+        assert dataset.flip is flip
+        assert dataset.image_shape == (8, 8, 1)
+        CALL(self, model, dataset, *arguments, **rest)
+
+    monkeypatch.setattr(Trained, "__call__", call)
+    options = ["--image-size", "8", "--set", "learning_rate=0.1", "--seeds", "1", "--out", tmp_path / "s"]
+    kzoo_command("sweep", "plain20", *options, "--channels", "1", "--flip" if flip else "--no-flip")
+    assert trained.calls == [(0.1, 0)]
+
+
 CALL = Trained.__call__
 
 
