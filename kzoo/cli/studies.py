@@ -34,7 +34,7 @@ def study(
     smoke: Annotated[bool, typer.Option("--smoke", help="Short: shows that it runs, and decides nothing.")] = False,
     out: Annotated[Path, typer.Option(help="Folder of the studies.")] = Path("studies"),
     seeds: Annotated[
-        int | None, typer.Option(help="How many seeds: 0, 1, ...", show_default="3 or 5; 1 in a smoke test")
+        int | None, typer.Option(help="How many seeds: 0, 1, ...", show_default="3 to 20; 1 in a smoke test")
     ] = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,

@@ -219,5 +219,6 @@ STUDY = Study(
         "late_at_first": "excess by averages (nats)",
     },
     group=("part", "norm", "rate", "batch_size"),
+    seeds=7,
     reference="Ioffe & Szegedy, 2015, arXiv:1502.03167",
 )

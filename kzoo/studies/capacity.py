@@ -190,5 +190,6 @@ STUDY = Study(
         "epochs_to_fit": "epochs to 95 %",
     },
     group=("part", "depth", "filters", "images", "variant"),
+    seeds=6,
     reference="Zhang et al., 2017, arXiv:1611.03530",
 )

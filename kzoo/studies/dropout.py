@@ -145,5 +145,6 @@ STUDY = Study(
         "silent": "never fire",
     },
     group=("dropout",),
+    seeds=15,
     reference="Srivastava et al., 2014, jmlr.org/papers/v15/srivastava14a.html",
 )

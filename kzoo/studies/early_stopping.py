@@ -116,7 +116,7 @@ def charts(rows: Sequence[Row]) -> list[Chart]:
     curves = [curve(f"rate {rate}", rows, "judged", rate=rate, watched="many", **one_way) for rate in rates]
     x = "patience (epochs)"
     return [
-        Chart("curves", "Loss on the images that judge", "epoch", "loss (nats)", curves),
+        Chart("curves", "Loss on the images that judge", "epoch", "loss (nats)", curves, log_y=True),
         Chart("saved", "Epochs saved", x, "share of the epochs", saved, log_x=True),
         Chart("given_up", "Loss given up", x, "excess over the best epoch (nats)", given_up, log_x=True),
         Chart("too_early", "Stopped before the best epoch", x, "share of the trainings", early, log_x=True),
@@ -183,6 +183,7 @@ STUDY = Study(
         "too_early": "too early (share)",
     },
     group=("watched", "patience", "min_delta"),
+    seeds=20,
     reference="Prechelt, 1998, Early stopping - but when?, doi.org/10.1007/3-540-49430-8_3",
     derive=replayed,
 )
