@@ -40,6 +40,7 @@ Optimizer = Literal[
     "schedulefreeadamw",
 ]
 Device = Literal["cpu", "gpu"]
+STUDIES = ("capacity", "early_stopping", "dropout", "batch_norm", "residual")
 
 _LEAST_SIMILAR = 0.6  # of difflib's ratio, as `difflib.get_close_matches` has it
 

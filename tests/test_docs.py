@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import kzoo
+from kzoo.choices import STUDIES
 
 ROOT = Path(__file__).parents[1]
 NAMED = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?", (ROOT / "docs" / "faults.md").read_text())
@@ -30,6 +31,11 @@ def test_field_of_a_recipe_is_described(field):
 @pytest.mark.parametrize("name", kzoo.list_recipes())
 def test_recipe_is_described(name):
     assert f"| `{name}` |" in (ROOT / "docs" / "recipes.md").read_text()
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_study_is_described(name):
+    assert f"`kzoo study {name}`" in (ROOT / "docs" / "techniques.md").read_text()
 
 
 def test_recipe_in_the_documents_is_one(tmp_path):

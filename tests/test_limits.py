@@ -733,6 +733,8 @@ COMMANDS = {
             "channels": ["0", "2", "5"],
         },
     ),
+    "explain": (["run", "a.png"], {"target": ["-1"]}),
+    "study": (["dropout", "--smoke"], {"seeds": WHOLE, "image_size": SIZES}),
     "sweep": (["plain20"], {"seeds": WHOLE, "dropout": SHARES, "image_size": SIZES, "channels": ["0", "2", "5"]}),
     "evaluate": (["--model", "plain20", "--weights", "a.weights.h5", "--data", "digits"], {"image_size": SIZES}),
     "predict": (["run", "a.png"], {"top": WHOLE}),

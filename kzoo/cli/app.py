@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from kzoo import __version__
-from kzoo.cli import data, doctor, export, models, parity, presets, recipes, sweeps, training
+from kzoo.cli import data, doctor, export, models, parity, presets, recipes, studies, sweeps, training
 from kzoo.cli.showing import printable
 from kzoo.errors import DivergenceError, ExportError, OutOfMemoryError
 
@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 # In the order of `kzoo --help`: without a name the commands are the program's own.
-for commands in (export.app, presets.import_app, models.app, training.app, sweeps.app, doctor.app):
+for commands in (export.app, presets.import_app, models.app, training.app, sweeps.app, studies.app, doctor.app):
     app.add_typer(commands)
 app.add_typer(data.app, name="data")
 app.add_typer(parity.app, name="parity")

@@ -41,9 +41,10 @@ class Bar:
     Args:
         epochs: Integer, of all trainings together.
         verbose: As of `kzoo.fit`.
+        unit: String, what is counted. Defaults to `"epochs"`.
     """
 
-    def __init__(self, epochs: int, verbose: Any) -> None:
+    def __init__(self, epochs: int, verbose: Any, unit: str = "epochs") -> None:
         from rich import progress
         from rich.console import Console
 
@@ -52,7 +53,7 @@ class Bar:
         columns = (
             progress.TextColumn("{task.description}", markup=False),
             progress.BarColumn(),
-            progress.TextColumn("{task.completed:.0f}/{task.total:.0f} epochs", markup=False),
+            progress.TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit, markup=False),
             progress.TimeRemainingColumn(),
         )
         console = Console(stderr=True, markup=False, emoji=False)
