@@ -102,6 +102,9 @@ class Team:
         """Returns a context in which variables are made where the workers want them: anywhere."""
         return contextlib.nullcontext()
 
+    def place(self, variables: Sequence[Any]) -> None:
+        """Brings variables to where the steps take them: they are there."""
+
     def part(self, total: int) -> Part:
         """Returns the part of a batch of so many rows that this process computes."""
         rows = rows_of_each(total, self.count)

@@ -13,7 +13,7 @@ class OwnWorkers(NamedTuple):
 
     first: int
     last: int
-    count: int
+    of: int
 
 
 def read_part(split: Any, chosen: npt.NDArray[np.intp], own: OwnWorkers | None) -> npt.NDArray[np.uint8]:
@@ -30,7 +30,7 @@ def read_part(split: Any, chosen: npt.NDArray[np.intp], own: OwnWorkers | None) 
     if own is None:
         whole: npt.NDArray[np.uint8] = split.read(chosen)
         return whole
-    rows = rows_of_each(len(chosen), own.count)
+    rows = rows_of_each(len(chosen), own.of)
     images = np.zeros((len(chosen), *split.image_shape), np.uint8)
     mine = slice(own.first * rows, own.last * rows)
     if len(chosen[mine]):

@@ -89,22 +89,22 @@ move_averages = _form("move_averages")
 look_up = _form("look_up")
 
 
-@functools.wraps(generic.batch_norm)
 def batch_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
+    """Does what `kzoo.ops.generic.batch_norm` does; of a part of a batch by the statistics of all of it."""
     if (part := shards.current()) is None:
         return _batch_norm_alone(x, gamma, beta, epsilon)
     return _batch_norm_of_parts(x, gamma, beta, epsilon, part)
 
 
-@functools.wraps(generic.masked_batch_norm)
 def masked_batch_norm(x: Any, mask: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
+    """Does what `kzoo.ops.generic.masked_batch_norm` does, as `batch_norm`."""
     if (part := shards.current()) is None:
         return generic.masked_batch_norm(x, mask, gamma, beta, epsilon)
     return sharded.batch_norm(x, gamma, beta, epsilon, part, mask)
 
 
-@functools.wraps(generic.dropout_mask)
 def dropout_mask(key: Any, shape: Any, rate: float) -> Any:
+    """Does what `kzoo.ops.generic.dropout_mask` does; of a part of a batch by the positions in all of it."""
     if (part := shards.current()) is None:
         return generic.dropout_mask(key, shape, rate)
     return sharded.dropout_mask(key, shape, rate, part)

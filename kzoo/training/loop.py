@@ -107,9 +107,9 @@ def fit(
         The `Run`.
 
     Raises:
-        ValueError: If there are not so many devices, or model, dataset, recipe, callbacks and what is given in place of the recipe's parts do not go
-            together, the model's answers contradict
-            `from_logits`, an `EarlyStopping` watches what is not measured, or callbacks left no epoch to train.
+        ValueError: If there are not so many devices, or model, dataset, recipe, callbacks and what is given in place
+            of the recipe's parts do not go together, the model's answers contradict `from_logits`, an `EarlyStopping`
+            watches what is not measured, or callbacks left no epoch to train.
         FileExistsError: If `run_dir` has content, or another process trains there.
         DivergenceError: If the loss, of training or validation, is not a finite number. The last good weights are kept.
         OutOfMemoryError: If memory is too short for a batch; the message says which batch size fits.

@@ -66,6 +66,7 @@ class Session(CallbackList):
         self._size: tuple[int, int] | None = None  # of the images that were trained on last
         self.followers = followers
         self.averages = [one for one in followers if isinstance(one, Averages)]
+        self._team = team
         is_shared = team is not None and team.processes > 1
         self._shared = SharedKeeper(folder, interval, self.capture, team) if is_shared else None
         self.keeper = self._shared or Keeper(folder, interval, self.capture)
@@ -118,6 +119,7 @@ class Session(CallbackList):
             set_arrays(self.model, state.arrays)
             for follower in self.followers:
                 follower.set(state.arrays)
+                follower.place(self._team)
             if self.batch:
                 if self.batch == self.per_epoch:
                     self._end_epoch()
@@ -127,6 +129,8 @@ class Session(CallbackList):
                     self._first = 0
                 stopped = self.model.stop_training
         else:
+            for follower in self.followers:
+                follower.place(self._team)
             self.keeper.save(wait=False)
         for end in ends_of_sizes(self.train_batches, self.epochs):  # each size has a pipeline of its own
             if not stopped:

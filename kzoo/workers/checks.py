@@ -62,7 +62,8 @@ def _check_layer(layer: Any) -> None:
     seeded = [one for one in vars(layer).values() if isinstance(one, keras.random.SeedGenerator)]
     if seeded and not is_own:
         raise ValueError(
-            f"Random layers must draw by the position in the whole batch: {_RANDOM}. Received: {layer.name!r}, a {name}."
+            f"Random layers must draw by the position in the whole batch: {_RANDOM}. "
+            f"Received: {layer.name!r}, a {name}."
         )
 
 

@@ -87,8 +87,8 @@ def _team_of_tensorflow(devices: int | str | None) -> Any:
 
 def _too_few(devices: Any, found: int, backend: str, way: str) -> str:
     return (
-        f"`devices` must be no more than there are. Received: devices={devices!r}, and {backend} has {found}. To try it "
-        f"out on a CPU, divide that before anything is computed: {way}, or `kzoo train --devices {devices}`."
+        f"`devices` must be no more than there are. Received: devices={devices!r}, and {backend} has {found}. "
+        f"To try it out on a CPU, divide that before anything is computed: {way}, or `kzoo train --devices {devices}`."
     )
 
 
@@ -106,7 +106,7 @@ def trained_by(team: Any, model: keras.Model, batches: Sequence[Batches]) -> Ite
         return
     with team.trains(model) as trained, trained.works_in(team):
         for one in batches:
-            one.own_workers = OwnWorkers(*team.own_workers, team.count) if team.processes > 1 else None
+            one.own_workers = OwnWorkers(*team.own_workers, of=team.count) if team.processes > 1 else None
         yield trained
 
 
