@@ -28,6 +28,8 @@ class Part:
             rows. Defaults to `None`, no such row.
         all_gather: Returns a tensor of every worker, stacked in the order of the workers, or `None` where the backend
             has no need of it. Defaults to `None`.
+        loss_is_divided_by: Integer, what Keras divides a loss by in the steps of workers: on TensorFlow their number.
+            Defaults to `1`.
     """
 
     first: Any
@@ -37,6 +39,7 @@ class Part:
     all_sum: Callable[[Tensor], Tensor]
     kept: Tensor | None = None
     all_gather: Callable[[Tensor], Tensor] | None = None
+    loss_is_divided_by: int = 1
 
 
 _current: contextvars.ContextVar[Part | None] = contextvars.ContextVar("kzoo_part", default=None)
