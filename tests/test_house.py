@@ -150,7 +150,7 @@ MAY_IMPORT = {
         "workers",
     },
     # Several processes and devices for one training, below it.
-    "workers": {"acceleration", "arguments", "data"},
+    "workers": {"acceleration", "arguments", "data", "errors", "lazy"},
 }
 HEAVY = {"array_record", "jax", "matplotlib", "sklearn", "tensorflow", "tensorflow_datasets", "torch"}
 

@@ -190,9 +190,7 @@ class WorksInTeams(keras.Model):
         """Counts the loss and the answers of all workers in the metrics, the same on each."""
         y, weight = whole
         # No metric of a training looks at images: the labels stand in, which are as many.
-        return self._update_metrics_variables(
-            of_metrics, lax.psum(loss, _AXIS), y, y, _of_all(answers, part), weight
-        )
+        return self._update_metrics_variables(of_metrics, lax.psum(loss, _AXIS), y, y, _of_all(answers, part), weight)
 
 
 def _filled(x: Any, workers: int) -> Any:

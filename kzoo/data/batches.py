@@ -85,14 +85,12 @@ class Batches(keras.utils.PyDataset):
         self.classes = classes
         self.batch_size = batch_size
         self.drop_remainder = drop_remainder
-        self.seed = seed
-        self.shuffle = shuffle
+        self.seed, self.shuffle = seed, shuffle
         self.augmentation = augmentation
         self.mixing = mixing
         self.scales = shares(scales, "scales")
         self.own_workers: OwnWorkers | None = None  # None: all of every batch
-        self.epoch = 0
-        self.first_batch = 0
+        self.epoch, self.first_batch = 0, 0
         self._served = set[int]()
         self._is_training_epoch = False
         self._times_measured = 0  # since the last batch, or the begin or end of an epoch

@@ -41,6 +41,7 @@ from kzoo.training.sizes import check_sizes, scales_of
 from kzoo.training.together import check_same, opened_by_first, run_of_all, silence_writers
 from kzoo.workers.checks import check_team
 from kzoo.workers.teams import team_for, trained_by, variables_of
+from kzoo.workers.watching import watched
 
 _VERBOSE = ("auto", 0, 1, 2)
 _OWN_OPTIMIZERS = weakref.WeakSet[Any]()  # that `fit` made: to replace one of these needs no warning
@@ -157,6 +158,7 @@ def fit(
     name = f"{model.name}-{dataset.name}-{keras.backend.backend()}-seed{seed}"
     opened = opened_run(directory, name, config, dataset.file_names, resume=resume)
     with (
+        watched(team),
         opened_by_first(team, opened, lambda path: Run.fill(path, config, dataset.file_names)) as (run, state),
         trained_by(team, model, [train, validation]) as model,
         contextlib.ExitStack() as learning,

@@ -17,6 +17,7 @@ from kzoo.training.keeper import Interval, Keeper
 from kzoo.training.sizes import any_size, ends_of_sizes
 from kzoo.training.state import TrainState, arrays_of, set_arrays, set_metrics
 from kzoo.training.together import STEPS_BETWEEN, SharedKeeper
+from kzoo.workers.watching import moved
 
 Logs = Mapping[str, Any]
 
@@ -71,7 +72,7 @@ class Session(CallbackList):
         self._shared = SharedKeeper(folder, interval, self.capture, team) if is_shared else None
         self.keeper = self._shared or Keeper(folder, interval, self.capture)
         self._guard = LossGuard(by_time=not is_shared)
-        self._agrees_each_step = bool(interval.steps) or self._train_heard
+        self._agrees_each_step = bool(interval.steps) or self.hears_steps
         self._wants_to_stop = False
 
     def capture(self) -> TrainState:
@@ -204,9 +205,11 @@ class Session(CallbackList):
             self._restore()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        moved()
         super().on_train_batch_begin(self._first + batch, logs)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        moved()
         super().on_train_batch_end(self._first + batch, logs)
         self.batch = self._first + batch + 1
         for follower in self.followers:
@@ -236,6 +239,7 @@ class Session(CallbackList):
         super().on_test_begin(logs)
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        moved()
         super().on_test_batch_end(batch, logs)
         self.keeper.end_if_asked()
 

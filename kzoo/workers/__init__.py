@@ -4,6 +4,13 @@ The work is the backend's own: JAX's meshes and processes, TensorFlow's `Mirrore
 Here is how they are joined, started and watched, and what is refused because it would not give the same result.
 """
 
-from kzoo.workers.joining import join_workers
+from typing import TYPE_CHECKING
+
+from kzoo.lazy import lazily
+
+if TYPE_CHECKING:
+    from kzoo.workers.joining import join_workers
+else:
+    __getattr__, __dir__ = lazily(__name__, {"joining": ["join_workers"]})
 
 __all__ = ["join_workers"]

@@ -4,6 +4,7 @@ import datetime
 import os
 from typing import Any
 
+from kzoo.errors import WorkerError
 from kzoo.workers.places import Place, own_place
 
 WAIT = "KZOO_WORKER_SECONDS"
@@ -47,7 +48,7 @@ def join_workers() -> bool:
 
     Raises:
         ValueError: If the environment does not say which of the processes this is.
-        RuntimeError: If the backend cannot train in several processes, or JAX has computed something already.
+        WorkerError: If the backend cannot train in several processes, or JAX has computed something already.
 
     Example:
         >>> kzoo.join_workers()  # in a script that `kzoo launch -n 4 -- python script.py` starts
@@ -61,7 +62,7 @@ def join_workers() -> bool:
 
     backend = keras.config.backend()
     if backend == "tensorflow":
-        raise RuntimeError(
+        raise WorkerError(
             "TensorFlow trains on the devices of one process: its strategy for several does not work under Keras 3. "
             "Use `--devices N` (devices=N) without torchrun or `kzoo launch`, or PyTorch or JAX for several processes. "
             f"Received: {place.count} processes."
@@ -77,11 +78,11 @@ def _join_on_torch(place: Place) -> None:
     from torch import distributed
 
     if not distributed.is_available():
-        raise RuntimeError("This build of PyTorch has no torch.distributed: install one that has it.")
+        raise WorkerError("This build of PyTorch has no torch.distributed: install one that has it.")
     has_gpu = torch.cuda.is_available()
     if has_gpu:
         if place.local_rank >= torch.cuda.device_count():
-            raise RuntimeError(
+            raise WorkerError(
                 "Each process must have a GPU of its own. "
                 f"Received: process {place.local_rank} on a machine with {torch.cuda.device_count()}."
             )
@@ -105,7 +106,7 @@ def _join_on_jax(place: Place) -> None:
     from kzoo.acceleration import names
 
     if names.jax_has_started():
-        raise RuntimeError(
+        raise WorkerError(
             "`kzoo.join_workers()` must come before JAX computes anything, which building a model does. "
             "Call it first in the program."
         )

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 ADDRESS, PORT, COUNT, RANK, LOCAL_RANK = "MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK", "LOCAL_RANK"
 
+_OF_SLURM = {RANK: "SLURM_PROCID", COUNT: "SLURM_NTASKS", LOCAL_RANK: "SLURM_LOCALID"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Place:
@@ -33,13 +35,18 @@ class Place:
 def own_place(variables: Mapping[str, str] | None = None) -> Place | None:
     """Returns which of several processes this one was started as, or `None` if it was started alone.
 
+    Where SLURM has started it, `MASTER_ADDR` must name the machine of the first one: without it each is alone.
+
     Args:
         variables: The environment. Defaults to `None`, that of this process.
 
     Raises:
         ValueError: If the environment says it only in part, or says nonsense.
     """
-    given = os.environ if variables is None else variables
+    given = dict(os.environ if variables is None else variables)
+    if RANK not in given and COUNT not in given and ADDRESS in given and "SLURM_PROCID" in given:
+        given |= {ours: given[theirs] for ours, theirs in _OF_SLURM.items() if theirs in given}
+        given.setdefault(PORT, "29500")
     if RANK not in given and COUNT not in given:
         return None
     received = ", ".join(f"{name}={given.get(name)!r}" for name in (RANK, COUNT, LOCAL_RANK, ADDRESS, PORT))

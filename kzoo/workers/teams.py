@@ -105,8 +105,9 @@ def trained_by(team: Any, model: keras.Model, batches: Sequence[Batches]) -> Ite
         yield model
         return
     with team.trains(model) as trained, trained.works_in(team):
+        first, last = team.own_workers
         for one in batches:
-            one.own_workers = OwnWorkers(*team.own_workers, of=team.count) if team.processes > 1 else None
+            one.own_workers = OwnWorkers(first, last, team.count) if team.processes > 1 else None
         yield trained
 
 

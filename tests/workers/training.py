@@ -1,7 +1,8 @@
 """Small trainings that workers do together, each in a process of its own: `python training.py PLAN`.
 
 The plan is JSON: a list of trainings, each with the number of processes and the arguments of `train`. The processes are
-forked from one that has imported kzoo and computed nothing, which takes less than to start each anew.
+forked from one that has imported kzoo and computed nothing, which takes less than to start each anew. What each comes to
+is a line of JSON.
 """
 
 import json
@@ -14,10 +15,13 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 import kzoo
 from kzoo.workers.teams import divide_cpu
+
+LIMIT = 90  # seconds for a training
 
 
 def data(count: int) -> kzoo.Dataset:
@@ -29,10 +33,21 @@ def data(count: int) -> kzoo.Dataset:
     return kzoo.Dataset("noise", ("a", "b", "c"), train, other, other, flip=True)
 
 
+def network() -> kzoo.Model:
+    """Returns a residual block with dropout."""
+    images = keras.Input((8, 8, 3), name="images")
+    x = kzoo.PixelNormalization(name="pixels")(images)
+    x = kzoo.ReLU()(kzoo.BatchNorm(name="norm1")(kzoo.Conv2D(4, name="conv1")(x)))
+    y = kzoo.Dropout(0.3, seed=1, name="dropout")(x)
+    y = kzoo.BatchNorm(name="norm2")(kzoo.Conv2D(4, name="conv2")(y))
+    x = keras.layers.GlobalAveragePooling2D()(kzoo.ReLU()(kzoo.Add()([x, y])))
+    return kzoo.Model(images, keras.layers.Dense(3, name="logits")(x), name="network")
+
+
 def train(
     directory: str, images: int = 74, epochs: int = 4, devices: Any = None, dies: Any = None, **settings: Any
 ) -> kzoo.Run:
-    """Trains a ResNet-8 on noise: batches of 16, of which the last one has 10 images, and 5 steps an epoch."""
+    """Trains on noise: batches of 16, of which the last one has 10 images, 5 of them an epoch."""
     kzoo.join_workers()
     going = {name: settings.pop(name) for name in ("resume", "checkpoint_every") if name in settings}
     recipe = kzoo.Recipe(
@@ -41,8 +56,9 @@ def train(
     if dies is not None:
         die_at(*dies)
     divide_cpu(devices)
+    keras.utils.set_random_seed(1)
     with kzoo.precision("float64"):
-        model = kzoo.resnet(8, input_shape=(8, 8, 3), classes=3, dropout=0.3, seed=1)
+        model = network()
         return kzoo.fit(model, data(images), recipe, run_dir=directory, verbose=0, devices=devices, seed=1, **going)
 
 
@@ -78,7 +94,20 @@ def in_processes(count: int, **arguments: Any) -> list[int]:
                 traceback.print_exc()
                 os._exit(1)
         children.append(child)
-    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    return [_ended(child, time.monotonic() + LIMIT) for child in children]
+
+
+def _ended(child: int, until: float) -> int:
+    """Waits for a process, and returns how it ended: one that is stopped, or takes too long, is killed."""
+    while time.monotonic() < until:
+        found, status = os.waitpid(child, os.WNOHANG | os.WUNTRACED)
+        if found and os.WIFSTOPPED(status):
+            until = min(until, time.monotonic() + 15)  # the others come to know of it meanwhile
+        elif found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.02)
+    os.kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def main() -> None:
