@@ -68,8 +68,9 @@ class Team:
         try:
             yield model
         finally:
-            for variable in (*model.variables, *(model.optimizer.variables if model.optimizer else ())):
-                variable.assign(np.asarray(variable.value))
+            with contextlib.suppress(jax.errors.JaxRuntimeError):  # a step has failed, with what it would have given
+                for variable in (*model.variables, *(model.optimizer.variables if model.optimizer else ())):
+                    variable.assign(np.asarray(variable.value))
 
     def variables(self) -> contextlib.AbstractContextManager[None]:
         """Returns a context in which variables are made where the workers want them: the first step moves them."""

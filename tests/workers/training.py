@@ -1,8 +1,8 @@
 """Small trainings that workers do together, each in a process of its own: `python training.py PLAN`.
 
-The plan is JSON: a list of trainings, each with the number of processes and the arguments of `train`. The processes are
-forked from one that has imported kzoo and computed nothing, which takes less than to start each anew. What each comes to
-is a line of JSON.
+The plan is JSON: a list of trainings, each with the number of processes and the arguments of `train`. The processes
+are forked from one that has imported kzoo and computed nothing, which takes less than to start each anew. What each
+comes to is a line of JSON.
 """
 
 import json
