@@ -16,7 +16,7 @@ DevicesOption = Annotated[
 ]
 
 
-@app.command(context_settings={"ignore_unknown_options": True})
+@app.command()
 def launch(
     command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="Such as `kzoo train resnet20`.")],
     workers: Annotated[int, typer.Option("-n", "--workers", help="How many processes.")],

@@ -15,6 +15,7 @@ from kzoo.workers.places import ADDRESS, COUNT, LOCAL_RANK, PORT, RANK
 
 _GRACE = 10.0  # seconds that workers have to end after one has failed
 _SECONDS_BETWEEN = 0.1
+_MOST = 1024
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -26,28 +27,34 @@ def launch(command: Sequence[str], count: int) -> int:
 
     Args:
         command: The program and its arguments.
-        count: Integer, 1 or larger, how many processes.
+        count: Integer, 1 to 1024, how many processes.
 
     Returns:
         The exit code: 0, or that of the first one that failed, 128 and the signal if it was ended by one.
 
     Raises:
-        ValueError: If there is no command, or `count` is below 1.
+        ValueError: If there is no command, or `count` is none of those.
         FileNotFoundError: If there is no such program.
     """
-    if count < 1:
-        raise ValueError(f"`count` (-n) must be 1 or larger. Received: {count}.")
+    if not 1 <= count <= _MOST:
+        raise ValueError(f"`count` (-n) must be 1 to {_MOST}. Received: {count}.")
     if not command:
         raise ValueError("Expected a command after `--`, such as `kzoo train resnet20`. Received: none.")
     workers: list[subprocess.Popen[str]] = []
+    readers: list[threading.Thread] = []
     port = _free_port()
     with _forwarded(workers):
         try:
             for rank in range(count):
                 workers.append(_started(command, rank, count, port))
+                if rank:
+                    readers.append(threading.Thread(target=_pass_on, args=(workers[rank].stdout, rank), daemon=True))
+                    readers[-1].start()
             return _watched(workers)
         finally:
             _end(workers)
+            for reader in readers:
+                reader.join(_GRACE)
 
 
 def _started(command: Sequence[str], rank: int, count: int, port: int) -> "subprocess.Popen[str]":
@@ -62,8 +69,6 @@ def _started(command: Sequence[str], rank: int, count: int, port: int) -> "subpr
     if cores:
         with contextlib.suppress(OSError):  # it has ended already
             os.sched_setaffinity(worker.pid, cores)
-    if worker.stdout is not None:
-        threading.Thread(target=_pass_on, args=(worker.stdout, rank), daemon=True).start()
     return worker
 
 
@@ -77,9 +82,9 @@ def _cores_of(rank: int, count: int) -> list[int]:
 
 
 def _pass_on(lines: Any, rank: int) -> None:
-    for line in lines:
-        with contextlib.suppress(OSError, ValueError):
-            sys.stderr.write(f"worker {rank}: {line}")
+    with lines:
+        for line in lines:
+            sys.stderr.write(line if f"(worker {rank})" in line else f"worker {rank}: {line}")
             sys.stderr.flush()
 
 

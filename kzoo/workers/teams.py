@@ -11,6 +11,8 @@ from kzoo.data import Batches
 from kzoo.data.parts import OwnWorkers
 from kzoo.workers.joining import host_group, joined
 
+_MOST = 1024  # devices that a CPU is divided into
+
 
 def team_for(devices: int | str | None) -> Any:
     """Returns the workers of a training, or `None` for one device.
@@ -38,7 +40,7 @@ def _team_of_torch(devices: int | str | None) -> Any:
         devices = max(torch.cuda.device_count(), 1)
     if devices not in (None, "auto", count):
         raise ValueError(
-            "On PyTorch each device has a process of its own. Start as many: `torchrun --nproc-per-node "
+            "On PyTorch each device must have a process of its own. Start as many: `torchrun --nproc-per-node "
             f"{devices} -m kzoo.cli train ...`, or `kzoo launch -n {devices} -- kzoo train ...`. "
             f"Received: devices={devices!r} in {'one process' if place is None else f'{count} processes'}."
         )
@@ -125,7 +127,7 @@ def divide_cpu(devices: int | str | None) -> None:
     Args:
         devices: As for `team_for`.
     """
-    if not isinstance(devices, int) or isinstance(devices, bool) or devices < 2 or joined() is not None:
+    if not isinstance(devices, int) or not 1 < devices <= _MOST or joined() is not None:
         return
     if keras.config.backend() == "jax":
         import jax

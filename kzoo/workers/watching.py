@@ -38,6 +38,7 @@ class Watch:
     def __init__(self, rank: int, name: str, seconds: float, end: Callable[[str], None]) -> None:
         self.rank, self.name, self.seconds = rank, name, seconds
         self.lost: str | None = None
+        self._between = min(_SECONDS_BETWEEN, seconds / 4)
         self._end = end
         self._lines: dict[int, Any] = {}  # connections, by the worker at the other end; 0 is the first
         self._places: dict[int, tuple[int, float]] = {}  # how far a worker is, and since when
@@ -63,7 +64,7 @@ class Watch:
         self._names[0] = "worker 0"
         self._send(line, f"{word} {self.rank} {self.name}")
         self._lines[0] = line
-        self._start(self._hear, 0, line, line.makefile("rb"))
+        self._start(self._hear_first, line)
         self._start(self._speak)
 
     def close(self) -> None:
@@ -73,14 +74,14 @@ class Watch:
             self._send(line, "bye")
         for line in list(self._lines.values()):
             with contextlib.suppress(OSError):
-                line.close()
+                line.shutdown(socket.SHUT_RDWR)
 
     def _start(self, work: Callable[..., None], *arguments: Any) -> None:
         threading.Thread(target=work, args=arguments, name="kzoo-watch", daemon=True).start()
 
     def _accept(self, listener: socket.socket, word: str) -> None:
         with listener:
-            listener.settimeout(_SECONDS_BETWEEN)
+            listener.settimeout(self._between)
             while not self._closed:
                 try:
                     line, _ = listener.accept()
@@ -90,16 +91,18 @@ class Watch:
                 self._start(self._welcome, line, word)
 
     def _welcome(self, line: socket.socket, word: str) -> None:
-        reader = line.makefile("rb")
-        with contextlib.suppress(OSError, ValueError):
+        """Listens to who has connected, if it knows the word."""
+        with contextlib.suppress(OSError, ValueError), line, line.makefile("rb") as reader:
             given, rank, name = reader.readline(_LONGEST).decode().strip().split(" ", 2)
             if secrets.compare_digest(given.encode(), word.encode()):
                 self._names[int(rank)], self._lines[int(rank)] = name, line
-                self._hear(int(rank), line, reader)
-                return
-        line.close()
+                self._hear(int(rank), reader)
 
-    def _hear(self, rank: int, line: socket.socket, reader: Any) -> None:
+    def _hear_first(self, line: socket.socket) -> None:
+        with contextlib.suppress(OSError), line, line.makefile("rb") as reader:
+            self._hear(0, reader)
+
+    def _hear(self, rank: int, reader: Any) -> None:
         """Listens to another worker until it says goodbye, or is lost."""
         why = "has ended"
         try:
@@ -131,7 +134,7 @@ class Watch:
                 self._send(line, f"at {self._place}")
             if self.rank == 0:
                 self._look_who_is_behind()
-            time.sleep(_SECONDS_BETWEEN)
+            time.sleep(self._between)
 
     def _look_who_is_behind(self) -> None:
         farthest = max(place for place, _ in self._places.values())

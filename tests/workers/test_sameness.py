@@ -103,7 +103,7 @@ def lost(tmp_path_factory):
     plan = [
         {"directory": killed, "checkpoint_every": 4, "dies": [dies, 13, "SIGKILL"], **together},
         {"directory": killed, "resume": True},
-        {"directory": ended, "dies": [dies, 13, "SIGINT"], **together},
+        {"directory": ended, "dies": [dies, 13, "SIGTERM"], **together},
         {"directory": ended, "resume": True, **together},
     ]
     return folder, trained(folder, plan)
