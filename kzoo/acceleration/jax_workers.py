@@ -12,6 +12,7 @@ from jax import lax
 from jax import numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from kzoo.acceleration import jax_steps
 from kzoo.shards import Part, computing, rows_of_each
 
 Tensor = Any
@@ -101,7 +102,7 @@ class Team:
 
         @functools.cache
         def of_size(total: int) -> Any:
-            specs = (PartitionSpec(), PartitionSpec(_AXIS), PartitionSpec(), PartitionSpec())
+            specs = (PartitionSpec(), (PartitionSpec(_AXIS), PartitionSpec(), PartitionSpec()))
             divided = jax.shard_map(
                 functools.partial(self._on_part, step, total),
                 mesh=self.mesh,
@@ -109,7 +110,8 @@ class Team:
                 out_specs=PartitionSpec(),
                 check_vma=False,
             )
-            return jax.jit(divided, donate_argnums=0 if keeps is None else ())
+            jit = jax_steps.jit if jax_steps.ACCELERATION.is_active() else jax.jit
+            return jit(divided, donate_argnums=0 if keeps is None else ())
 
         def run(state: Any, iterator: Any) -> Any:
             x, y, weight = keras.utils.unpack_x_y_sample_weight(next(iterator))
@@ -117,13 +119,14 @@ class Team:
             filled = _filled(np.asarray(x), self.count)
             everything = (self._placed(filled, self._by_rows), *jax.tree.map(self._placed, (y, weight)))
             with computing(Part(0, len(filled), len(x), self.count, all_sum)):  # some operations ask as they compile
-                found, new_state = of_size(len(x))(placed, *everything)
+                found, new_state = of_size(len(x))(placed, everything)
             return found, new_state if keeps is None else (*state[:keeps], *new_state[keeps:])
 
         return run
 
-    def _on_part(self, step: Callable[..., Any], total: int, state: Any, x: Any, y: Any, weight: Any) -> Any:
+    def _on_part(self, step: Callable[..., Any], total: int, state: Any, data: Any) -> Any:
         """Does a step on the part of one device."""
+        x, y, weight = data
         rows = len(x)
         first = lax.axis_index(_AXIS) * rows
         kept = None if rows * self.count == total else first + jnp.arange(rows) < total

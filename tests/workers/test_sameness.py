@@ -24,11 +24,13 @@ STOPS = {"patience": 1, "min_delta": 10.0, "ema": 0.0}
 dear_on_jax = pytest.mark.slow if BACKEND == "jax" else lambda test: test  # where every process compiles anew
 
 
-def trained(folder, plan):
+def trained(folder, plan, on_gpu=False):
     """Trains as planned, and returns for each training how its processes ended, and the seconds it took."""
     (folder / "plan.json").write_text(json.dumps(plan))
     command = [sys.executable, str(Path(__file__).with_name("training.py")), str(folder / "plan.json")]
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "-1", "KZOO_WORKER_SECONDS": "10"}
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "KZOO_WORKER_SECONDS": "10"}
+    if not on_gpu:
+        variables |= {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
     ended = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=500)
     lines = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith('{"ended"')]
     assert len(lines) == len(plan), ended.stderr
@@ -141,3 +143,13 @@ def test_others_end_where_a_worker_hangs(tmp_path):
     assert codes == [1, -9]
     assert seconds < 60
     assert "worker 1 (process" in said
+
+
+@pytest.mark.gpu
+def test_two_gpus_train_to_the_weights_of_one(tmp_path):
+    """Has not run yet."""
+    kinds = {"torch": {"processes": 2}, "jax": {"devices": 2}, "tensorflow": {"devices": 2}}
+    plan = [{"directory": str(tmp_path / "one")}, {"directory": str(tmp_path / "two"), **kinds[BACKEND]}]
+    for codes, _, said in trained(tmp_path, plan, on_gpu=True):
+        assert set(codes) == {0}, said
+    assert difference(tmp_path / "one", tmp_path / "two") < 1e-9
