@@ -163,7 +163,7 @@ class Model(AcceleratedModel):
 def _share_of(loss: Any, penalties: Sequence[Any], part: shards.Part) -> Any:
     """Returns what a part adds to the loss of a batch, which is a mean over images, with penalties that count once."""
     if part.loss_is_divided_by != 1:
-        loss = loss * part.loss_is_divided_by
+        loss = loss / keras.ops.cast(1.0 / part.loss_is_divided_by, loss.dtype)  # of float32, by which Keras multiplies
     share = keras.ops.cast(part.rows, loss.dtype) / keras.ops.cast(part.total, loss.dtype)
     if not penalties:
         return loss * share

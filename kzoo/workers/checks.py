@@ -31,6 +31,11 @@ def check_team(model: keras.Model, team: Any, loss: Any, optimizer: Any, recipe:
         _check_loss(loss, int(model.output_shape[-1]))
     if keras.config.backend() == "tensorflow":
         _check_gradients(optimizer, recipe)
+        if recipe.distillation_weight and model.losses:
+            raise ValueError(
+                "On several devices of TensorFlow a model that learns from a teacher must have no regularizers: use the "
+                "recipe's `weight_decay`, or JAX or PyTorch. Received: a model with regularizers."
+            )
 
 
 def _check_gradients(optimizer: Any, recipe: Any) -> None:

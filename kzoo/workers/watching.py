@@ -53,7 +53,10 @@ class Watch:
     def listen(self, host: str) -> tuple[int, str]:
         """Listens for the others, and returns the port, and the word by which they are known."""
         word = secrets.token_hex(16)
-        listener = socket.create_server((host, 0))
+        try:
+            listener = socket.create_server((host, 0))
+        except OSError:  # the name is one by which the others know this machine
+            listener = socket.create_server(("", 0))
         self._start(self._accept, listener, word)
         self._start(self._speak)
         return int(listener.getsockname()[1]), word

@@ -57,7 +57,7 @@ def train(
         die_at(*dies)
     divide_cpu(devices)
     keras.utils.set_random_seed(1)
-    with kzoo.precision("float64"):
+    with kzoo.precision(recipe.precision):
         model = network()
         return kzoo.fit(model, data(images), recipe, run_dir=directory, verbose=0, devices=devices, seed=1, **going)
 
