@@ -1,7 +1,9 @@
 """The command `kzoo launch`, and what commands do that run in several processes."""
 
+import contextlib
 import warnings
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import typer
 
@@ -10,9 +12,22 @@ from kzoo.workers.places import own_place
 
 app = typer.Typer()
 
+
+def asked_devices(given: str) -> int | str:
+    """Returns what `--devices` says: a number, or `"auto"`."""
+    if given != "auto" and not (given.isdecimal() and 0 < int(given) < 10**6):
+        raise typer.BadParameter(f"must be a number, 1 or larger, or auto. Received: {given!r}.")
+    return given if given == "auto" else int(given)
+
+
 DevicesOption = Annotated[
-    str | None,
-    typer.Option("--devices", help="How many devices train together, to the result of one.", metavar="N|auto"),
+    Any,
+    typer.Option(
+        "--devices",
+        help="How many devices train together, to the result of one.",
+        metavar="N|auto",
+        parser=asked_devices,
+    ),
 ]
 
 
@@ -25,26 +40,17 @@ def launch(
     raise typer.Exit(launch_workers(command, workers))
 
 
-def asked_devices(given: str | None) -> int | str | None:
-    """Returns what `--devices` says: a number, `"auto"`, or `None`."""
-    if given is None or given == "auto":
-        return given
-    if not given.isdecimal() or not 0 < int(given) < 10**6:
-        raise ValueError(f"`--devices` must be a number, 1 or larger, or auto. Received: {given!r}.")
-    return int(given)
-
-
-def join() -> bool:
-    """Joins the processes that this one was started with, and returns whether it is the first: it prints the result."""
+@contextlib.contextmanager
+def joined_workers() -> Iterator[bool]:
+    """Joins the processes that this one was started with; yields whether it is the first, which shows the result."""
     place = own_place()
-    if place is None:
-        return True
-    import kzoo
+    if place is not None:
+        import kzoo
 
-    kzoo.join_workers()
-    if place.rank:
-        warnings.filterwarnings("ignore", message="EarlyStopping with a patience")  # which the first one says
-    return place.rank == 0
+        kzoo.join_workers()
+        if place.rank:
+            warnings.filterwarnings("ignore", message="EarlyStopping with a patience")  # which the first one says
+    yield place is None or place.rank == 0
 
 
 def program_name() -> str:

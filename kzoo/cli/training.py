@@ -15,7 +15,7 @@ from rich.table import Table
 import kzoo
 from kzoo.choices import Precision, SplitName, TestTimeAugmentation
 from kzoo.cli.interruption import interruption_told
-from kzoo.cli.launching import DevicesOption, asked_devices, join
+from kzoo.cli.launching import DevicesOption, joined_workers
 from kzoo.cli.options import (
     AsJson,
     Balance,
@@ -83,12 +83,9 @@ def train(
     dataset = kzoo.load_dataset(data, **decoding, skip_unreadable=skip_unreadable, balance=balance, flip=flip)
     changed = recipe_with(recipe, settings).override(**changes)
     going: Any = {"run_dir": run, "resume": resume, "checkpoint_every": checkpoint_every, "teacher": teacher}
-    going["devices"] = asked_devices(devices)
-    is_first = join()
-    with interruption_told(), _progress(to_stderr=as_json, quiet=quiet) as verbose:
-        trained = kzoo.train(model, dataset, changed, seed=seed, verbose=verbose, dropout=dropout, **going)
-    if is_first:
-        _show_training(trained, as_json, quiet)
+    with joined_workers() as is_first, interruption_told(), _progress(to_stderr=as_json, quiet=quiet) as how:
+        done = kzoo.train(model, dataset, changed, seed=seed, verbose=how, dropout=dropout, devices=devices, **going)
+    _show_training(done, as_json and is_first, quiet or not is_first)
 
 
 @app.command()

@@ -33,8 +33,8 @@ def check_team(model: keras.Model, team: Any, loss: Any, optimizer: Any, recipe:
         _check_gradients(optimizer, recipe)
         if recipe.distillation_weight and model.losses:
             raise ValueError(
-                "On several devices of TensorFlow a model that learns from a teacher must have no regularizers: use the "
-                "recipe's `weight_decay`, or JAX or PyTorch. Received: a model with regularizers."
+                "On several devices of TensorFlow a model that learns from a teacher must have no regularizers: use "
+                "the recipe's `weight_decay`, or JAX or PyTorch. Received: a model with regularizers."
             )
 
 

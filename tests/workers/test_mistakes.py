@@ -9,6 +9,7 @@ import time
 import keras
 import numpy as np
 import pytest
+import typer
 
 import kzoo
 from kzoo.cli.launching import asked_devices
@@ -67,7 +68,7 @@ def test_place_that_is_none_is_told(change):
 
 @pytest.mark.parametrize("given", ["0", "-1", "1.5", "", "all", "1e3", "9" * 20])
 def test_devices_that_are_no_number_are_told(given):
-    with pytest.raises(ValueError, match=r"`--devices` must be a number, 1 or larger, or auto\. Received: "):
+    with pytest.raises(typer.BadParameter, match=r"must be a number, 1 or larger, or auto\. Received: "):
         asked_devices(given)
 
 
