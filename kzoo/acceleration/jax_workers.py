@@ -36,6 +36,8 @@ class Team:
         devices: The devices of JAX, those of each process one after another.
     """
 
+    copies_models = False
+
     def __init__(self, devices: Sequence[Any]) -> None:
         mesh = Mesh(np.array(devices), (_AXIS,))
         self.mesh = mesh

@@ -30,6 +30,7 @@ class Team:
         strategy: The `tf.distribute.MirroredStrategy`.
     """
 
+    copies_models = True
     processes = 1
     rank = 0
 

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import torch
@@ -65,6 +65,8 @@ class Team:
     processes: int
     rank: int
     on_host: Any
+
+    copies_models: ClassVar[bool] = False
 
     @property
     def count(self) -> int:

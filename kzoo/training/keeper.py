@@ -65,15 +65,14 @@ class Keeper:
         self.folder = folder
         self.interval = interval
         self.capture = capture
-        self.heard: int | None = None
+        self.asked: int | None = None
         self._last, self._steps = time.monotonic(), 0
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="kzoo-checkpoint")
         self._writing: Future[bool] | None = None
 
-    @property
-    def asked(self) -> int | None:
-        """The signal that asks for the end, if one has come."""
-        return self.heard
+    def hear(self, number: int) -> None:
+        """Remembers the signal that asks for the end."""
+        self.asked = number
 
     def after_step(self, may_wait: bool) -> None:
         """Takes a checkpoint if one is due, and ends the training if somebody asked for it.
@@ -145,7 +144,7 @@ class Keeper:
 
         def hear(number: int, frame: Any) -> None:
             del frame
-            self.heard = number
+            self.hear(number)
             _restore(before)
             said = f"\n{signal.Signals(number).name}: finishing the step, then writing a checkpoint."
             # Ctrl-C may have ended the reader of stderr, too, or have come within another line.

@@ -40,7 +40,7 @@ from kzoo.training.session import Session
 from kzoo.training.sizes import check_sizes, scales_of
 from kzoo.training.together import check_same, opened_by_first, run_of_all, silence_writers
 from kzoo.workers.checks import check_team
-from kzoo.workers.teams import team_for, trained_by, variables_of
+from kzoo.workers.teams import anew, team_for, trained_by, variables_of
 from kzoo.workers.watching import watched
 
 _VERBOSE = ("auto", 0, 1, 2)
@@ -139,6 +139,7 @@ def fit(
     check_sizes(model, train, recipe.epochs)
     per_epoch = train.batches_per_epoch
     of_recipe = None if optimizer or schedule or is_constant(recipe) else schedule_for(recipe, per_epoch)
+    own_optimizer = optimizer or optimizer_for(recipe, per_epoch, model.trainable_variables, schedule)
     stopping = early_stopping(recipe)
     check_stopping([*stopping, *given], recipe.epochs)
     team = team_for(devices)
@@ -167,8 +168,9 @@ def fit(
             taught = Distillation.by(recipe, taught_by, dataset, from_logits=from_logits)
             learning.enter_context(model.learns_from(taught))
         with variables_of(team):
-            optimizer = optimizer or optimizer_for(recipe, per_epoch, model.trainable_variables, schedule)
-            compile_model(model, recipe, per_epoch, from_logits=from_logits, optimizer=optimizer, loss=loss)
+            if team is not None and team.copies_models:
+                own_optimizer = anew(optimizer) or optimizer_for(recipe, per_epoch, model.trainable_variables, schedule)
+            compile_model(model, recipe, per_epoch, from_logits=from_logits, optimizer=own_optimizer, loss=loss)
             model.optimizer.build(model.trainable_variables)
         clock = Clock(train, of_recipe)
         recorder = Recorder(run, clock)

@@ -33,12 +33,11 @@ class SharedKeeper(Keeper):
     def __init__(self, folder: Path, interval: Interval, capture: Callable[[], TrainState], team: Any) -> None:
         super().__init__(folder, interval, capture)
         self.team = team
-        self._agreed: int | None = None
+        self._heard: int | None = None
         self._due = False
 
-    @property
-    def asked(self) -> int | None:
-        return self._agreed
+    def hear(self, number: int) -> None:
+        self._heard = number
 
     def agree(self, stops: bool) -> bool:
         """Lets all processes know whether a signal has come to one, a checkpoint is due, and the training stops.
@@ -51,9 +50,9 @@ class SharedKeeper(Keeper):
         """
         is_first = self.team.rank == 0
         signal, due, stopped = self.team.most(
-            [self.heard or 0, int(is_first and super().is_due()), int(is_first and stops)]
+            [self._heard or 0, int(is_first and super().is_due()), int(is_first and stops)]
         )
-        self._agreed, self._due = signal or None, bool(due)
+        self.asked, self._due = signal or None, bool(due)
         return bool(stopped)
 
     def is_due(self) -> bool:

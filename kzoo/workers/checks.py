@@ -48,6 +48,11 @@ def _check_gradients(optimizer: Any, recipe: Any) -> None:
             "On several devices TensorFlow clips and accumulates gradients before they are added up, which is not what "
             "one device does: use JAX or PyTorch for that. Received: an optimizer that clips or accumulates."
         )
+    if optimizer is not None and (optimizer.weight_decay or getattr(optimizer, "coupled_decay", 0)):
+        raise ValueError(
+            "On several devices of TensorFlow weight decay must be the recipe's: what an optimizer of your own leaves "
+            f"out of it cannot be known. Received: {type(optimizer).__name__} with weight decay."
+        )
 
 
 def _all_layers(model: keras.Model) -> list[Any]:

@@ -118,6 +118,11 @@ def variables_of(team: Any) -> contextlib.AbstractContextManager[Any]:
     return contextlib.nullcontext() if team is None else team.variables()
 
 
+def anew(optimizer: Any) -> Any:
+    """Returns a new optimizer like one, whose variables are made where the workers want them; `None` of none."""
+    return None if optimizer is None else type(optimizer).from_config(optimizer.get_config())
+
+
 def divide_cpu(devices: int | str | None) -> None:
     """Divides the CPU into as many devices as a training is to use, where there is no other device.
 
