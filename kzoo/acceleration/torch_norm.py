@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.autograd.function import once_differentiable
 
 from kzoo.acceleration import torch_observers
 from kzoo.acceleration.registry import Acceleration
@@ -67,6 +68,7 @@ class BatchNormOfParts(torch.autograd.Function):
         return y.permute(0, 2, 3, 1), mean, variance
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, slope: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         x, gamma, mean, variance = ctx.saved_tensors
         part: Part = ctx.part
