@@ -21,7 +21,9 @@ import numpy as np
 import kzoo
 from kzoo.workers.teams import divide_cpu
 
-LIMIT = 90  # seconds for a training
+LIMIT = 240  # seconds for a training
+
+lost_at = 0.0  # when the last process of a training ended
 
 
 def data(count: int) -> kzoo.Dataset:
@@ -94,7 +96,11 @@ def in_processes(count: int, **arguments: Any) -> list[int]:
                 traceback.print_exc()
                 os._exit(1)
         children.append(child)
-    return [_ended(child, time.monotonic() + LIMIT) for child in children]
+    # The last to be started is the one that dies on purpose: how long the others take from then on is what counts.
+    found = [_ended(children[-1], time.monotonic() + LIMIT)]
+    global lost_at
+    lost_at = time.monotonic()
+    return [*(_ended(child, time.monotonic() + LIMIT) for child in children[:-1]), *found]
 
 
 def _ended(child: int, until: float) -> int:
@@ -112,9 +118,8 @@ def _ended(child: int, until: float) -> int:
 
 def main() -> None:
     for one in json.loads(Path(sys.argv[1]).read_text()):
-        began = time.monotonic()
         ended = in_processes(one.pop("processes", 1), **one)
-        print(json.dumps({"ended": ended, "seconds": round(time.monotonic() - began, 1)}), flush=True)
+        print(json.dumps({"ended": ended, "seconds": round(time.monotonic() - lost_at, 1)}), flush=True)
 
 
 if __name__ == "__main__":
