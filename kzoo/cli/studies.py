@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from kzoo.studies import StudyResult
 
 ALL = "all"
-_DIGITS_SIZE = 8  # pixels: as they were scanned
 
 app = typer.Typer()
 
@@ -42,10 +41,10 @@ def study(
     as_json: AsJson = False,
 ) -> None:
     """Measure what a technique is worth, and write a report; the same command goes on."""
-    from kzoo.studies import run_studies
+    from kzoo.studies.running import DIGITS_SIZE, run_studies
 
     names = _names(name)
-    size = _DIGITS_SIZE if data == "digits" and image_size is None else image_size
+    size = DIGITS_SIZE if data == "digits" and image_size is None else image_size
     dataset = kzoo.load_dataset(data, data_dir=data_dir, image_size=size)
     with interruption_told():
         found = run_studies(names, dataset, out, seeds=seeds, smoke=smoke, verbose=0 if quiet else "auto")

@@ -141,34 +141,23 @@ def _build(
     text(name, "name")
     classes = integer(classes, "classes", least=1) if include_top else 0
     seed = check_seed(seed)
-    form = {
+    form: dict[str, Any] = {
         "order": order,
         "shortcut": shortcut if shortcut is not None else ("projection" if order == "preact" else "pad"),
         "normalization": normalization,
         "dropout": dropout,
         "seed": seed,
     }
-    starts = {"zero_init_residual": zero_init_residual}  # no part of what a preset says: it has weights
     images = keras.Input(shape, name="image")
-    x = PixelNormalization(**_grey(shape[-1]), name="normalization")(images) if include_preprocessing else images
-    x = convolution(x, STAGE_FILTERS[0], use_bias=normalization is None, seed=seed, name="stem_conv")  # 32x32x16
-    if order != "preact":
-        x = relu(norm(x, normalization, name="stem_norm"), name="stem_relu")
-    for stage, filters in enumerate(STAGE_FILTERS, start=1):  # 32x32x16, 16x16x32, 8x8x64
-        x = residual_stage(
-            x, width * filters, blocks, stride=1 if stage == 1 else 2, name=f"stage{stage}", **form, **starts
-        )
-    if order == "preact":
-        x = relu(norm(x, normalization, name="head_norm"), name="head_relu")
-
+    x = (
+        PixelNormalization(**neutral_pixels(shape[-1]), name="normalization")(images)
+        if include_preprocessing
+        else images
+    )
+    stages = [width * filters for filters in STAGE_FILTERS]
+    x = feature_map(x, STAGE_FILTERS[0], stages, blocks, zero_init_residual=zero_init_residual, **form)  # 8x8x64
     if include_top:
-        x = keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)  # 64
-        x = keras.layers.Dense(
-            classes,
-            activation=classifier_activation,
-            kernel_initializer=HeNormal(seed, "classifier/kernel"),
-            name="classifier",
-        )(x)
+        x = classifier(x, classes, seed, activation=classifier_activation)
     elif pooling == "avg":
         x = keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)
     elif pooling == "max":
@@ -185,7 +174,7 @@ def _build(
             "classifier_activation": classifier_activation,
             "include_preprocessing": include_preprocessing,
             "name": name,
-            **{key: value for key, value in form.items() if key != "zero_init_residual"},  # weights decide that
+            **form,  # not `zero_init_residual`: a preset has weights
             "dropout": float(dropout),
         },
     )
@@ -195,6 +184,43 @@ def _build(
     elif weights is not None:
         load_weights(model, weights, optional=_optional(blocks, include_top, include_preprocessing))
     return model
+
+
+def feature_map(
+    x: Any,
+    stem: int,
+    stages: Sequence[int],
+    blocks: int,
+    *,
+    order: Order,
+    normalization: Normalization,
+    seed: int,
+    **form: Any,
+) -> Any:
+    """Puts stem and stages of residual blocks behind images, and returns the last feature map.
+
+    Args:
+        x: Keras tensor of shape `(batch, height, width, channels)`.
+        stem: Integer, filters of the first convolution.
+        stages: Filters of each stage; all but the first halve height and width.
+        blocks: Integer, blocks of a stage.
+        order: As of `kzoo.residual_block`, and so are `normalization` and `seed`.
+        **form: Further arguments of `kzoo.residual_block`.
+    """
+    x = convolution(x, stem, use_bias=normalization is None, seed=seed, name="stem_conv")
+    if order != "preact":
+        x = relu(norm(x, normalization, name="stem_norm"), name="stem_relu")
+    form |= {"order": order, "normalization": normalization, "seed": seed}
+    for stage, filters in enumerate(stages, start=1):
+        x = residual_stage(x, filters, blocks, stride=1 if stage == 1 else 2, name=f"stage{stage}", **form)
+    return relu(norm(x, normalization, name="head_norm"), name="head_relu") if order == "preact" else x
+
+
+def classifier(x: Any, classes: int, seed: int, activation: str | None = None) -> Any:
+    """Puts global average pooling and a dense layer behind a feature map, and returns the outputs."""
+    x = keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)
+    kernel = HeNormal(seed, "classifier/kernel")
+    return keras.layers.Dense(classes, activation=activation, kernel_initializer=kernel, name="classifier")(x)
 
 
 def _optional(blocks: int, include_top: bool, include_preprocessing: bool) -> list[str]:
@@ -230,6 +256,6 @@ def _checked_shape(input_shape: Any) -> tuple[int | None, int | None, int]:
     return height, width, channels
 
 
-def _grey(channels: int) -> dict[str, Any]:
-    """Neutral statistics for images that are not RGB, whose channels CIFAR-10 says nothing of."""
+def neutral_pixels(channels: int) -> dict[str, Any]:
+    """Returns neutral statistics for images that are not RGB, whose channels CIFAR-10 says nothing of."""
     return {} if channels == 3 else {"mean": (0.5,) * channels, "std": (0.25,) * channels}

@@ -11,12 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from kzoo.arguments import integer
-from kzoo.blocks import convolution, norm, relu, residual_stage
 from kzoo.data import Batches, Dataset, Split
 from kzoo.evaluation import log_softmax
-from kzoo.initializers import HeNormal
 from kzoo.layers import BatchNorm, Dropout, PixelNormalization
 from kzoo.models import Model
+from kzoo.models.residual import classifier, feature_map, neutral_pixels
 from kzoo.recursion import deep_recursion
 from kzoo.training import SGD, Recipe, set_pixel_statistics
 
@@ -45,25 +44,12 @@ def build(image_shape: Sequence[int], classes: int, *, depth: int, filters: int,
     blocks, rest = divmod(integer(depth, "depth", least=8) - 2, 6)
     if rest:
         raise ValueError(f"`depth` must be 6n + 2. Received: depth={depth}.")
-    filters, normalization, order = (
-        integer(filters, "filters", least=1),
-        form.get("normalization", "batch"),
-        form.get("order"),
-    )
+    filters = integer(filters, "filters", least=1)
+    form = {"order": "classic", "normalization": "batch"} | form
     images = keras.Input(tuple(image_shape), name="image")
-    grey = {} if image_shape[-1] == 3 else {"mean": (0.5,) * image_shape[-1], "std": (0.25,) * image_shape[-1]}
-    x = PixelNormalization(**grey, name="normalization")(images)
-    x = convolution(x, filters, use_bias=normalization is None, seed=seed, name="stem_conv")
-    if order != "preact":
-        x = relu(norm(x, normalization, name="stem_norm"), name="stem_relu")
-    for stage, factor in enumerate((1, 2, 4), start=1):
-        stride = 1 if stage == 1 else 2
-        x = residual_stage(x, factor * filters, blocks, stride=stride, seed=seed, name=f"stage{stage}", **form)
-    if order == "preact":
-        x = relu(norm(x, normalization, name="head_norm"), name="head_relu")
-    x = keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)
-    drawn = HeNormal(seed, "classifier/kernel")
-    x = keras.layers.Dense(classes, kernel_initializer=drawn, name="classifier")(x)
+    x = PixelNormalization(**neutral_pixels(image_shape[-1]), name="normalization")(images)
+    x = feature_map(x, filters, [filters, 2 * filters, 4 * filters], blocks, seed=seed, **form)
+    x = classifier(x, classes, seed)
     return Model(images, x, name=f"resnet{depth}_{filters}")
 
 

@@ -30,7 +30,7 @@ from kzoo.training.json_files import read_json, write_json
 
 FILE = "study.json"
 SMOKE_SEEDS = 1
-_DIGITS_SIZE = 8  # pixels: as they were scanned
+DIGITS_SIZE = 8  # pixels: as they were scanned
 _ABOUT = {"study": "text", "data": "an object", "backend": "text", "version": "text", "smoke": "true or false"}
 _CELL = {"settings": "an object", "seed": "a whole number", "measures": "an object"}
 
@@ -102,7 +102,7 @@ def run_study(
     wanted = seeds_of((SMOKE_SEEDS if smoke else study.seeds) if seeds is None else seeds)
     folder = Path("studies", study.name) if directory is None else path(directory, "directory")
     if bench is None:
-        bench = Bench(load_dataset("digits", image_size=_DIGITS_SIZE) if dataset is None else dataset, smoke)
+        bench = Bench(load_dataset("digits", image_size=DIGITS_SIZE) if dataset is None else dataset, smoke)
     about = _about(study, bench, smoke)
     _open(folder, about)
     cells = [(settings, seed) for settings in study.grid(smoke) for seed in wanted]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kzoo.arguments import integer
-from kzoo.training.recipe_files import NONE, changed, parse_value
+from kzoo.training.recipe_files import NONE, changed, parse_value, split_settings
 from kzoo.training.recipes import Recipe
 
 MOST_TRAININGS = 10_000
@@ -22,16 +22,8 @@ def parse_grid(settings: Iterable[str]) -> dict[str, list[Any]]:
     Raises:
         ValueError: If one has no `=`, or a field comes twice.
     """
-    found = dict[str, list[Any]]()
-    for setting in settings:
-        field, separator, text = setting.partition("=")
-        field = field.strip()
-        if not separator or not field:
-            raise ValueError(f"`--set` must be field=value,value, such as momentum=0.8,0.9. Received: {setting!r}.")
-        if field in found:
-            raise ValueError(f"`--set` must name a field once. Received: {field} twice.")
-        found[field] = [parse_value(one.strip()) for one in _split(text)]
-    return found
+    texts = split_settings(settings, "value,value, such as momentum=0.8,0.9")
+    return {field: [parse_value(one.strip()) for one in _split(text)] for field, text in texts.items()}
 
 
 def _split(text: str) -> list[str]:

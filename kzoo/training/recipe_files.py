@@ -100,15 +100,30 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
     Raises:
         ValueError: If one has no `=`, or a field comes twice.
     """
-    found = dict[str, Any]()
+    return {
+        name: parse_value(text) for name, text in split_settings(settings, "value, such as learning_rate=0.1").items()
+    }
+
+
+def split_settings(settings: Iterable[str], form: str) -> dict[str, str]:
+    """Returns the text after the `=` of each setting, by field.
+
+    Args:
+        settings: What `--set` was given.
+        form: What should come after the `=`, for messages.
+
+    Raises:
+        ValueError: If one has no `=`, or a field comes twice.
+    """
+    found = dict[str, str]()
     for setting in settings:
         field, separator, text = setting.partition("=")
         field = field.strip()
         if not separator or not field:
-            raise ValueError(f"`--set` must be field=value, such as learning_rate=0.1. Received: {setting!r}.")
+            raise ValueError(f"`--set` must be field={form}. Received: {setting!r}.")
         if field in found:
             raise ValueError(f"`--set` must name a field once. Received: {field} twice.")
-        found[field] = parse_value(text.strip())
+        found[field] = text.strip()
     return found
 
 
