@@ -84,6 +84,7 @@ if TYPE_CHECKING:
         recipe,
         set_pixel_statistics,
     )
+    from kzoo.workers import join_workers
 else:
     _NAMES = {
         "acceleration.registry": ["acceleration_report"],
@@ -153,6 +154,7 @@ else:
             "recipe",
             "set_pixel_statistics",
         ],
+        "workers": ["join_workers"],
     }
     _get, __dir__ = lazily(__name__, _NAMES)
 
@@ -214,6 +216,7 @@ __all__ = [
     "fit",
     "fold_batch_norm",
     "import_checkpoint",
+    "join_workers",
     "list_models",
     "list_presets",
     "list_recipes",

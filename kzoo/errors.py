@@ -21,6 +21,10 @@ class OutOfMemoryError(MemoryError):
     """A training ended because memory is too short for its batches."""
 
 
+class WorkerError(RuntimeError):
+    """A training of several processes cannot begin, or ended because one of them was lost."""
+
+
 class TrainingInterrupted(KeyboardInterrupt):
     """A training was asked to end, and has left a checkpoint to go on from.
 

@@ -18,6 +18,7 @@ from kzoo.ops import precision
 from kzoo.training import Recipe, Run, fit, set_pixel_statistics
 from kzoo.training.keeper import Interval
 from kzoo.training.known_recipes import find_recipe
+from kzoo.workers.teams import divide_cpu
 
 
 def train(
@@ -32,6 +33,7 @@ def train(
     resume: bool = False,
     checkpoint_every: str | int = "60s",
     teacher: keras.Model | Run | str | os.PathLike[str] | None = None,
+    devices: int | str | None = None,
     **arguments: Any,
 ) -> Run:
     """Builds a new model for a dataset in the recipe's precision, fits its input normalization, and trains it.
@@ -49,6 +51,7 @@ def train(
         resume: As for `kzoo.fit`.
         checkpoint_every: As for `kzoo.fit`.
         teacher: As for `kzoo.fit`.
+        devices: As for `kzoo.fit`. A CPU is divided into as many, if nothing has been computed yet.
         **arguments: Further arguments of the model, such as `dropout`.
 
     Returns:
@@ -67,10 +70,12 @@ def train(
         run_dir = path(run_dir, "run_dir")
     if recipe.zero_init_residual:
         arguments = {"zero_init_residual": True, **arguments}
+    divide_cpu(devices)
     with precision(recipe.precision):
         built = create_model(model, input_shape=dataset.image_shape, classes=dataset.classes, seed=seed, **arguments)
         set_pixel_statistics(built, dataset, recipe)
         going: Any = {"run_dir": run_dir, "resume": resume, "checkpoint_every": checkpoint_every, "teacher": teacher}
+        going["devices"] = devices
         return fit(built, dataset, recipe, callbacks, seed=seed, verbose=verbose, arguments=arguments, **going)
 
 

@@ -17,7 +17,7 @@ EVERYTHING = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or
 MAY_IMPORT = {
     "__init__": EVERYTHING,
     # Below `ops`, which takes what has no public name from it.
-    "acceleration": {"environment", "startup"},
+    "acceleration": {"environment", "shards", "startup"},
     # Arrays from files of strangers: whoever reads some may use it.
     "archives": set(),
     # Checks of what callers pass: whoever has a public function may use them.
@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "blocks": {"arguments", "choices", "layers", "initializers"},
     "choices": set(),
     "cli": EVERYTHING,
-    "data": {"archives", "arguments", "bounded", "choices", "download", "durable", "lazy", "streams"},
+    "data": {"archives", "arguments", "bounded", "choices", "download", "durable", "lazy", "shards", "streams"},
     "doctor": {"__init__", "acceleration", "environment"},
     "download": {"durable"},
     # Files that are whole or not there: whoever writes may use it.
@@ -58,7 +58,7 @@ MAY_IMPORT = {
         "training",
         "presets",
     },
-    "experiment": {"arguments", "choices", "data", "evaluation", "models", "ops", "training"},
+    "experiment": {"arguments", "choices", "data", "evaluation", "models", "ops", "training", "workers"},
     # Looks into functional models, of kzoo and others, and draws what it finds.
     "explaining": {"acceleration", "arguments", "durable", "layers", "ops", "recursion"},
     # For whoever only predicts: exports, and teachers of a training.
@@ -78,10 +78,11 @@ MAY_IMPORT = {
         "lazy",
         "ops",
         "recursion",
+        "shards",
         "streams",
         "presets",
     },
-    "ops": {"acceleration", "choices", "environment"},
+    "ops": {"acceleration", "choices", "environment", "shards"},
     "parity": {
         "archives",
         "bounded",
@@ -113,6 +114,8 @@ MAY_IMPORT = {
     "recursion": set(),
     # Neither Keras nor a backend: of `data` and `export` what needs none.
     "serving": {"__init__", "arguments", "bounded", "choices", "data", "export", "lazy"},
+    # Which part of a batch is computed: whoever computes may ask.
+    "shards": set(),
     "startup": {"environment"},
     "streams": set(),
     # Above the parts that it measures, beside `sweeps`, whose seeds, names and bar it shares.
@@ -166,7 +169,10 @@ MAY_IMPORT = {
         "rebuilding",
         "recursion",
         "presets",
+        "workers",
     },
+    # Several processes and devices for one training, below it.
+    "workers": {"acceleration", "arguments", "data", "errors", "lazy"},
 }
 HEAVY = {"array_record", "jax", "matplotlib", "sklearn", "tensorflow", "tensorflow_datasets", "torch"}
 
@@ -340,13 +346,13 @@ def given_by(tree):
     return found
 
 
-OF_NAMEDTUPLE = {"_asdict", "_replace", "_fields"}  # documented by Python
+OF_PYTHON = {"_asdict", "_exit", "_replace", "_fields"}  # documented by Python
 
 
 @pytest.mark.parametrize("path", [path for path in SOURCES if unit_of(path) != "acceleration"], ids=name_of)
 def test_private_names_of_others_stand_in_acceleration_alone(path):
     tree = ast.parse(path.read_text())
-    assert set(private_names_of(tree, given_by(tree) | OF_NAMEDTUPLE)) == set()
+    assert set(private_names_of(tree, given_by(tree) | OF_PYTHON)) == set()
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,7 @@ def path(*taken, refused=("", "none", LONG, "a\0b", 3, True, 1.5, None, ["a"])):
     return Takes(*taken, refused=refused)
 
 
+DEVICES = ["", "all", "1", 0, -1, True, 1.5, NAN, INF, 2**63, [1]]
 SOURCE = path(refused=("", "none", LONG, "a\0b", "hf://a", "hf://a/../b", 3, True, 1.5, None, ["a"]))
 OBJECTS = Takes(refused=[3, "a", True, ["a"]])
 NEW_PATH = path(refused=("", "a\0b", 3, True, 1.5, ["a"]))
@@ -449,6 +450,7 @@ TABLE = {
                 refused=["", "0s", 0, -1, None, True, 1.5, NAN, INF, 2**63, "60 s", "nans"],
             ),
             "teacher": Takes(None, refused=["none", "", "a\0b", 3, True]),
+            "devices": Takes(None, 1, "auto", refused=DEVICES),
             "optimizer": Takes(None, refused=["adam", 3, True, keras.optimizers.Adam]),
             "schedule": Takes(None, refused=["cosine", 3, 0.1, True, lambda step: 0.1]),
             "loss": Takes(None, refused=["mse", 3, True, ["mse"]]),
@@ -627,6 +629,7 @@ TABLE = {
             "resume": Takes(refused=[True, None, 0, 1, "yes", "", NAN]),
             "checkpoint_every": Takes(refused=["", "0s", 0, -1, None, True, 1.5, NAN, INF, 2**63]),
             "teacher": Takes(refused=["none", "", "a\0b", 3, True]),
+            "devices": Takes(refused=DEVICES),
         },
     ),
     "wide_resnet": (
@@ -735,6 +738,7 @@ COMMANDS = {
     ),
     "explain": (["run", "a.png"], {"target": ["-1"]}),
     "study": (["dropout", "--smoke"], {"seeds": WHOLE, "image_size": SIZES}),
+    "launch": (["kzoo"], {"workers": [*WHOLE, "1025"]}),
     "sweep": (["plain20"], {"seeds": WHOLE, "dropout": SHARES, "image_size": SIZES, "channels": ["0", "2", "5"]}),
     "evaluate": (["--model", "plain20", "--weights", "a.weights.h5", "--data", "digits"], {"image_size": SIZES}),
     "predict": (["run", "a.png"], {"top": WHOLE}),

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import keras
-
 from kzoo.acceleration import jax_steps
+from kzoo.acceleration.jax_workers import WorksInTeams
 
 
-class AcceleratedModel(keras.Model):
+class AcceleratedModel(WorksInTeams):
     """Functional model whose steps use their memory again.
 
     Keras makes a step once, and has no public way to hand options to its compiler: each method below compiles the same

@@ -17,6 +17,7 @@ import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
+from kzoo import shards
 from kzoo.acceleration import jax_products
 from kzoo.acceleration.registry import Acceleration, NotHereError, find
 
@@ -36,7 +37,8 @@ def takes(multiply_adds: int, *tensors: Tensor) -> bool:
 
     For few of them they are not: a call of oneDNN takes some time to prepare.
     """
-    on_cpu = jax.default_backend() == "cpu" and jax.device_count() == 1
+    is_alone = jax.device_count() == 1 or (shards.current() is not None and jax.local_device_count() == 1)
+    on_cpu = jax.default_backend() == "cpu" and is_alone
     suits = on_cpu and multiply_adds >= FEW and all(tensor.dtype == jnp.float32 for tensor in tensors)
     return suits and ACCELERATION.is_active()
 

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
+from kzoo import shards
 from kzoo.acceleration.registry import Acceleration, find
 
 Tensor = Any
@@ -101,9 +102,10 @@ def _compiled(primitive: Any, parameters: tuple[tuple[str, Any], ...]) -> Form:
 
 
 def takes(*tensors: Tensor) -> bool:
-    """Returns whether tensors can be factors here: not in a program for any size, or that is divided by hand."""
+    """Returns whether tensors can be factors here: not in a program for any size, or that others divide by hand."""
     is_known = all(isinstance(size, int) for tensor in tensors for size in tensor.shape)
-    return is_known and jax.sharding.get_abstract_mesh().empty and ACCELERATION.is_active()
+    is_divided = not jax.sharding.get_abstract_mesh().empty and shards.current() is None
+    return is_known and not is_divided and ACCELERATION.is_active()
 
 
 def program(equation: Any) -> Any:

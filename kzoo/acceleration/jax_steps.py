@@ -31,6 +31,7 @@ def takes(model: Any) -> bool:
         and model.jit_compile
         and model.steps_per_execution == 1
         and keras.distribution.distribution() is None
+        and model._kzoo_team is None
         and ACCELERATION.is_active()
     )
 

@@ -4,10 +4,11 @@ from typing import Any
 
 from kzoo.acceleration import torch_batches, torch_walk
 from kzoo.acceleration.arrays import TakesPipelines
+from kzoo.acceleration.torch_workers import WorksInTeams
 
 
-class AcceleratedModel(TakesPipelines):
-    """Functional model that runs by a plan made once, and takes arrays as slices."""
+class AcceleratedModel(WorksInTeams, TakesPipelines):
+    """Functional model that runs by a plan made once, takes arrays as slices, and may be of several workers."""
 
     _kzoo_batches = torch_batches
 

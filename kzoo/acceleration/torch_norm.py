@@ -4,9 +4,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.autograd.function import once_differentiable
 
 from kzoo.acceleration import torch_observers
 from kzoo.acceleration.registry import Acceleration
+from kzoo.shards import Part
 
 Tensor = Any
 
@@ -49,6 +51,60 @@ class BatchNorm(torch.autograd.Function):
         statistics = (None, None, mean, inverse_std, True, ctx.epsilon)
         slopes = torch.ops.aten.native_batch_norm_backward(slope, images, gamma, *statistics, [True, True, True])
         return slopes[0].permute(0, 2, 3, 1), *slopes[1:], None
+
+
+class BatchNormOfParts(torch.autograd.Function):
+    """The same where each of several workers has a part of the batch: the statistics are those of all of it."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float, part: Part
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        mean, variance = _statistics_of_all(x, gamma.dtype, part)
+        y = torch.native_batch_norm(x.permute(0, 3, 1, 2), gamma, beta, mean, variance, False, 0.0, epsilon)[0]
+        ctx.save_for_backward(x, gamma, mean, variance)
+        ctx.epsilon, ctx.part = epsilon, part
+        ctx.mark_non_differentiable(mean, variance)
+        return y.permute(0, 2, 3, 1), mean, variance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        x, gamma, mean, variance = ctx.saved_tensors
+        part: Part = ctx.part
+        images, by_image = x.permute(0, 3, 1, 2), slope.permute(0, 3, 1, 2)
+        _, by_gamma, by_beta = torch.ops.aten.native_batch_norm_backward(
+            by_image, images, gamma, mean, variance, None, None, False, ctx.epsilon, [False, True, True]
+        )
+        scale_sum, shift_sum = part.all_sum(torch.stack([by_gamma, by_beta])).unbind()
+        inverse_std = (variance + ctx.epsilon).rsqrt()
+        count = part.total * x.shape[1] * x.shape[2]
+        by_slope = gamma * inverse_std
+        by_value = -by_slope * inverse_std * scale_sum / count
+        by_constant = -by_slope * shift_sum / count - by_value * mean
+        by_x = _for_rows(by_constant, x).addcmul(_for_rows(by_value, x), x.flatten(2).to(gamma.dtype))
+        by_x = by_x.addcmul_(_for_rows(by_slope, x), slope.flatten(2).to(gamma.dtype)).to(x.dtype).view(x.shape)
+        if part.kept is not None:
+            by_x = by_x * part.kept.reshape(-1, 1, 1, 1)
+        return by_x, by_gamma, by_beta, None, None
+
+
+def _for_rows(per_channel: Tensor, x: Tensor) -> Tensor:
+    """Returns numbers of the channels for each pixel of a row: along it operations are faster than along channels."""
+    return per_channel.repeat(x.shape[2])
+
+
+def _statistics_of_all(x: Tensor, dtype: torch.dtype, part: Part) -> tuple[Tensor, Tensor]:
+    """Returns mean and biased variance of each channel over the parts of all workers (Chan et al., equation 1.5)."""
+    mean, variance = _statistics(x, dtype)
+    count = x.numel() // x.shape[-1] if part.kept is None or bool(part.kept.all()) else 0
+    assert part.all_gather is not None
+    own = torch.cat([mean, variance, mean.new_full((1,), count)])
+    found = part.all_gather(own)
+    share = found[:, -1:] / found[:, -1:].sum()
+    means, variances = found[:, :-1].tensor_split(2, 1)
+    mean = (share * means).sum(0)
+    return mean, (share * (variances + (means - mean).square())).sum(0)
 
 
 def takes(x: Tensor, gamma: Tensor) -> bool:

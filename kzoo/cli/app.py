@@ -11,12 +11,13 @@ from typing import Annotated, Any
 import typer
 
 from kzoo import __version__
-from kzoo.cli import data, doctor, export, models, parity, presets, recipes, studies, sweeps, training
+from kzoo.cli import data, doctor, export, launching, models, parity, presets, recipes, studies, sweeps, training
+from kzoo.cli.launching import program_name
 from kzoo.cli.showing import printable
-from kzoo.errors import DivergenceError, ExportError, OutOfMemoryError
+from kzoo.errors import DivergenceError, ExportError, OutOfMemoryError, WorkerError
 
 # What a user can do something about; the message says what. Anything else is a mistake of kzoo's, and a traceback.
-FORESEEN = (ValueError, ImportError, DivergenceError, ExportError, OutOfMemoryError)
+FORESEEN = (ValueError, ImportError, DivergenceError, ExportError, OutOfMemoryError, WorkerError)
 
 app = typer.Typer(
     help="A Keras 3 multi-backend model zoo: CIFAR ResNets on TensorFlow, JAX and PyTorch. "
@@ -25,7 +26,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 # In the order of `kzoo --help`: without a name the commands are the program's own.
-for commands in (export.app, presets.import_app, models.app, training.app, sweeps.app, studies.app, doctor.app):
+for commands in (
+    export.app,
+    presets.import_app,
+    models.app,
+    training.app,
+    launching.app,
+    sweeps.app,
+    studies.app,
+    doctor.app,
+):
     app.add_typer(commands)
 app.add_typer(data.app, name="data")
 app.add_typer(parity.app, name="parity")
@@ -57,9 +67,9 @@ def main() -> None:
             app()
     except OSError as error:
         _drop_what_is_not_written()
-        sys.exit(printable(f"kzoo: {str(error).removeprefix(f'[Errno {error.errno}] ')}"))
+        sys.exit(printable(f"{program_name()}: {str(error).removeprefix(f'[Errno {error.errno}] ')}"))
     except FORESEEN as error:
-        sys.exit(printable(f"kzoo: {error}"))
+        sys.exit(printable(f"{program_name()}: {error}"))
     except KeyboardInterrupt:
         sys.exit(130)  # as shells report the signal
     except _Terminated as end:
@@ -98,4 +108,4 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """Shows a warning as what it says: where in the source it was raised tells a user nothing."""
-    typer.echo(printable(f"kzoo: warning: {message}"), err=True)
+    typer.echo(printable(f"{program_name()}: warning: {message}"), err=True)

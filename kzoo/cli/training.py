@@ -15,6 +15,7 @@ from rich.table import Table
 import kzoo
 from kzoo.choices import Precision, SplitName, TestTimeAugmentation
 from kzoo.cli.interruption import interruption_told
+from kzoo.cli.launching import DevicesOption, joined_workers
 from kzoo.cli.options import (
     AsJson,
     Balance,
@@ -70,6 +71,7 @@ def train(
     teacher: Annotated[Path | None, typer.Option(help="Run directory of a model to learn from.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --run.")] = False,
     checkpoint_every: Annotated[str, typer.Option(help="Seconds, such as 60s, or a number of steps.")] = "60s",
+    devices: DevicesOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -80,9 +82,9 @@ def train(
     dataset = kzoo.load_dataset(data, **decoding, skip_unreadable=skip_unreadable, balance=balance, flip=flip)
     changed = recipe_with(recipe, settings).override(**changes)
     going: Any = {"run_dir": run, "resume": resume, "checkpoint_every": checkpoint_every, "teacher": teacher}
-    with interruption_told(), _progress(to_stderr=as_json, quiet=quiet) as verbose:
-        trained = kzoo.train(model, dataset, changed, seed=seed, verbose=verbose, dropout=dropout, **going)
-    _show_training(trained, as_json, quiet)
+    with joined_workers() as is_first, interruption_told(), _progress(to_stderr=as_json, quiet=quiet) as how:
+        done = kzoo.train(model, dataset, changed, seed=seed, verbose=how, dropout=dropout, devices=devices, **going)
+    _show_training(done, as_json and is_first, quiet or not is_first)
 
 
 @app.command()

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from kzoo.arguments import boolean, instance, integer, shares
 from kzoo.data.augment import Augmentation
 from kzoo.data.mixing import Mixing
+from kzoo.data.parts import OwnWorkers, read_part
 from kzoo.data.shrink import shrink
 from kzoo.data.split import Split
 from kzoo.streams import check_seed, stream
@@ -84,13 +85,12 @@ class Batches(keras.utils.PyDataset):
         self.classes = classes
         self.batch_size = batch_size
         self.drop_remainder = drop_remainder
-        self.seed = seed
-        self.shuffle = shuffle
+        self.seed, self.shuffle = seed, shuffle
         self.augmentation = augmentation
         self.mixing = mixing
         self.scales = shares(scales, "scales")
-        self.epoch = 0
-        self.first_batch = 0
+        self.own_workers: OwnWorkers | None = None  # None: all of every batch
+        self.epoch, self.first_batch = 0, 0
         self._served = set[int]()
         self._is_training_epoch = False
         self._times_measured = 0  # since the last batch, or the begin or end of an epoch
@@ -196,7 +196,7 @@ class Batches(keras.utils.PyDataset):
         if not 0 <= index < self.batches_per_epoch:
             raise IndexError(f"`index` must be 0 to {self.batches_per_epoch - 1}. Received: index={index}.")
         chosen = self._order(epoch)[index * self.batch_size : (index + 1) * self.batch_size]
-        images = self.split.read(chosen)
+        images = read_part(self.split, chosen, None if self.mixing else self.own_workers)
         if self.augmentation is not None:
             random = stream(self.seed, "augment", epoch, index)
             if self.augmentation.flip_mode == "alternate":
@@ -280,7 +280,7 @@ class Batches(keras.utils.PyDataset):
 
     def _identity(self, epoch: int, index: int) -> tuple[object, ...]:
         """Returns all that decides what is in a batch."""
-        settings = (self.classes, self.batch_size, self.drop_remainder, self.seed, self.shuffle)
+        settings = (self.classes, self.batch_size, self.drop_remainder, self.seed, self.shuffle, self.own_workers)
         return (epoch, index, id(self.split), id(self.augmentation), id(self.mixing), self.scales, *settings)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from kzoo import shards
 from kzoo.acceleration.model import AcceleratedModel
 from kzoo.arguments import names as checked_names
 from kzoo.ops import precision
@@ -60,6 +61,7 @@ class Model(AcceleratedModel):
     _kzoo_is_float64 = False
     _kzoo_known = _Known()
     _kzoo_taught_loss: Any = None
+    _kzoo_team: Any = None
 
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any) -> None:
         with deep_recursion():
@@ -119,9 +121,33 @@ class Model(AcceleratedModel):
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
         loss = super().compute_loss(x, y, y_pred, sample_weight, training=training)
-        if self._kzoo_taught_loss is None or not training:
-            return loss
-        return self._kzoo_taught_loss(loss, self.losses, x, y_pred, sample_weight)
+        if self._kzoo_taught_loss is not None and training:
+            loss = self._kzoo_taught_loss(loss, self.losses, x, y_pred, sample_weight)
+        part = shards.current()
+        return loss if part is None else _share_of(loss, self.losses, part)
+
+    @property
+    def is_in_team(self) -> bool:
+        """Whether several workers compute each batch now."""
+        return self._kzoo_team is not None
+
+    @contextlib.contextmanager
+    def works_in(self, team: Any) -> Iterator[None]:
+        """Lets several workers compute each batch within the context.
+
+        Args:
+            team: The `Team` of the backend, or `None` for this process and one device alone.
+        """
+        if team is None:
+            yield
+            return
+        self._kzoo_team = team
+        self.train_function = self.test_function = self.predict_function = None
+        try:
+            yield
+        finally:
+            self._kzoo_team = None
+            self.train_function = self.test_function = self.predict_function = None
 
     __call__ = _in_own_precision("__call__")
     fit = _in_own_precision("fit")
@@ -132,3 +158,14 @@ class Model(AcceleratedModel):
     predict_on_batch = _in_own_precision("predict_on_batch")
     set_weights = _in_own_precision("set_weights")
     load_weights = _in_own_precision("load_weights")
+
+
+def _share_of(loss: Any, penalties: Sequence[Any], part: shards.Part) -> Any:
+    """Returns what a part adds to the loss of a batch, which is a mean over images, with penalties that count once."""
+    if part.loss_is_divided_by != 1:
+        loss = loss / keras.ops.cast(1.0 / part.loss_is_divided_by, loss.dtype)  # of float32, by which Keras multiplies
+    share = keras.ops.cast(part.rows, loss.dtype) / keras.ops.cast(part.total, loss.dtype)
+    if not penalties:
+        return loss * share
+    penalty = sum(map(keras.ops.sum, penalties))
+    return (loss - penalty) * share + penalty / part.workers

@@ -13,10 +13,11 @@ from typing import Any
 
 import keras
 
+from kzoo import shards
 from kzoo.acceleration.registry import SWITCHED_ON
-from kzoo.ops import generic
+from kzoo.ops import generic, sharded
 from kzoo.ops.differentiate import gradients
-from kzoo.ops.generic import dropout_key, dropout_mask, masked_batch_norm
+from kzoo.ops.generic import dropout_key
 from kzoo.ops.settings import deterministic, precision, set_precision
 
 __all__ = [
@@ -76,7 +77,8 @@ def _form(name: str, **parts: Any) -> Callable[..., Any]:
 
 conv2d = _form("conv2d")
 conv2d_relu = _form("conv2d_relu", convolve=conv2d)
-batch_norm = _form("batch_norm")
+_batch_norm_alone = _form("batch_norm")
+_batch_norm_of_parts: Callable[..., Any] = getattr(_of_backend, "batch_norm_of_parts", sharded.batch_norm)
 scale_shift = _form("scale_shift")
 normalize = _form("normalize", divide=_form("divide"))
 subsample = _form("subsample")
@@ -85,3 +87,24 @@ update_average = _form("update_average")
 sgd_step = _form("sgd_step")
 move_averages = _form("move_averages")
 look_up = _form("look_up")
+
+
+def batch_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
+    """Does what `kzoo.ops.generic.batch_norm` does; of a part of a batch by the statistics of all of it."""
+    if (part := shards.current()) is None:
+        return _batch_norm_alone(x, gamma, beta, epsilon)
+    return _batch_norm_of_parts(x, gamma, beta, epsilon, part)
+
+
+def masked_batch_norm(x: Any, mask: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
+    """Does what `kzoo.ops.generic.masked_batch_norm` does, as `batch_norm`."""
+    if (part := shards.current()) is None:
+        return generic.masked_batch_norm(x, mask, gamma, beta, epsilon)
+    return sharded.batch_norm(x, gamma, beta, epsilon, part, mask)
+
+
+def dropout_mask(key: Any, shape: Any, rate: float) -> Any:
+    """Does what `kzoo.ops.generic.dropout_mask` does; of a part of a batch by the positions in all of it."""
+    if (part := shards.current()) is None:
+        return generic.dropout_mask(key, shape, rate)
+    return sharded.dropout_mask(key, shape, rate, part)

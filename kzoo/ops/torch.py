@@ -14,7 +14,8 @@ from keras import ops
 from torch.nn import functional as F
 
 from kzoo.acceleration import names, torch_norm, torch_observers, torch_packed, torch_steps
-from kzoo.ops import generic
+from kzoo.ops import generic, sharded
+from kzoo.shards import Part
 
 Tensor = Any
 
@@ -60,6 +61,17 @@ def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[
     if not torch_norm.takes(x, gamma):
         return generic.batch_norm(x, gamma, beta, epsilon)
     y, mean, variance = torch_norm.BatchNorm.apply(x, gamma, beta, epsilon)
+    return y, mean, variance
+
+
+def batch_norm_of_parts(
+    x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float, part: Part
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Does what `kzoo.ops.sharded.batch_norm` does without a mask, in one operation."""
+    x, gamma, beta = _tensors(x, gamma, beta)
+    if not torch_norm.takes(x, gamma):
+        return sharded.batch_norm(x, gamma, beta, epsilon, part)
+    y, mean, variance = torch_norm.BatchNormOfParts.apply(x, gamma, beta, epsilon, part)
     return y, mean, variance
 
 

@@ -74,6 +74,11 @@ class Followers:
                 )
             copy.assign(array)
 
+    def place(self, team: Any) -> None:
+        """Brings the copies to the devices of a team of workers, if there is one."""
+        if team is not None:
+            team.place(list(self.copies.values()))
+
 
 class Averages(Followers):
     """Exponential moving averages of a model's weights and batch statistics, one step at a time.

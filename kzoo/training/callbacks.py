@@ -28,6 +28,11 @@ class CallbackList(keras.callbacks.CallbackList):
         self._test_heard = any(_has(one, "on_test_batch_end") for one in others)
         self._last = 0.0
 
+    @property
+    def hears_steps(self) -> bool:
+        """Whether a callback hears of the end of each step."""
+        return self._train_heard
+
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         now = time.monotonic()
         bar_moves = self._has_bar and (batch == 0 or now - self._last >= _SECONDS_BETWEEN)

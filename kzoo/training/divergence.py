@@ -18,9 +18,15 @@ _MOST_STEPS = 2000  # that are done again to find the layer
 
 
 class LossGuard:
-    """Looks at the loss of every step, ten times a second: each look waits for the device."""
+    """Looks at the loss of every step, ten times a second: each look waits for the device.
 
-    def __init__(self) -> None:
+    Args:
+        by_time: Boolean, whether to look by itself. Where several processes train together all of them look after the
+            same step, when they are told to. Defaults to `True`.
+    """
+
+    def __init__(self, by_time: bool = True) -> None:
+        self._by_time = by_time
         self._losses: list[tuple[int, Any]] = []
         self._last = time.monotonic()
 
@@ -32,7 +38,7 @@ class LossGuard:
         """
         if logs and "loss" in logs:
             self._losses.append((step, logs["loss"]))
-        if time.monotonic() - self._last >= _SECONDS_BETWEEN:
+        if self._by_time and time.monotonic() - self._last >= _SECONDS_BETWEEN:
             self.look()
 
     def look(self) -> None:

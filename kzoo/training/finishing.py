@@ -103,7 +103,8 @@ def explained_divergence(
     state = newest_state(run.checkpoints)
     if state is None:
         return DivergenceError(f"{', '.join(said)}. There is no checkpoint before it.", error.step)
-    layer = first_layer_gone_wrong(model, train, state, error.step)
+    alone = not getattr(model, "is_in_team", False)  # the others would have to do the steps again, too
+    layer = first_layer_gone_wrong(model, train, state, error.step) if alone else None
     said.append("in a layer that is unknown" if layer is None else f"first in layer {layer!r}")
     set_arrays(model, averages_instead(state.arrays))
     save_weights(model, run.weights_path)
@@ -122,7 +123,7 @@ def explained_shortage(error: BaseException, run: Run, model: keras.Model, train
     """
     traceback.clear_frames(error.__traceback__)  # they hold what did not fit
     state = newest_state(run.checkpoints)
-    fits = None if state is None else largest_that_fits(model, train, state)
+    fits = None if state is None or getattr(model, "is_in_team", False) else largest_that_fits(model, train, state)
     advice = (
         "No smaller batch was found that fits."
         if fits is None

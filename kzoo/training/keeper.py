@@ -70,6 +70,10 @@ class Keeper:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="kzoo-checkpoint")
         self._writing: Future[bool] | None = None
 
+    def hear(self, number: int) -> None:
+        """Remembers the signal that asks for the end."""
+        self.asked = number
+
     def after_step(self, may_wait: bool) -> None:
         """Takes a checkpoint if one is due, and ends the training if somebody asked for it.
 
@@ -83,10 +87,14 @@ class Keeper:
 
     def save_if_due(self) -> None:
         """Takes a checkpoint if one is due, and none is being written."""
+        if self.is_due():
+            self.save(wait=False)
+
+    def is_due(self) -> bool:
+        """Returns whether a checkpoint is due, and none is being written."""
         seconds, steps = self.interval.seconds, self.interval.steps
         due = self._steps >= steps if steps else time.monotonic() - self._last >= (seconds or 0)
-        if due and (self._writing is None or self._writing.done()):
-            self.save(wait=False)
+        return due and (self._writing is None or self._writing.done())
 
     def end_if_asked(self) -> None:
         """Raises `TrainingInterrupted` if a signal has come, with a checkpoint written."""
@@ -136,7 +144,7 @@ class Keeper:
 
         def hear(number: int, frame: Any) -> None:
             del frame
-            self.asked = number
+            self.hear(number)
             _restore(before)
             said = f"\n{signal.Signals(number).name}: finishing the step, then writing a checkpoint."
             # Ctrl-C may have ended the reader of stderr, too, or have come within another line.

@@ -38,6 +38,10 @@ from kzoo.training.run import Run
 from kzoo.training.schedule import is_constant, schedule_for
 from kzoo.training.session import Session
 from kzoo.training.sizes import check_sizes, scales_of
+from kzoo.training.together import check_same, opened_by_first, run_of_all, silence_writers
+from kzoo.workers.checks import check_team
+from kzoo.workers.teams import anew, team_for, trained_by, variables_of
+from kzoo.workers.watching import watched
 
 _VERBOSE = ("auto", 0, 1, 2)
 _OWN_OPTIMIZERS = weakref.WeakSet[Any]()  # that `fit` made: to replace one of these needs no warning
@@ -60,6 +64,7 @@ def fit(
     schedule: keras.optimizers.schedules.LearningRateSchedule | None = None,
     loss: keras.losses.Loss | Callable[..., Any] | None = None,
     teacher: keras.Model | Run | str | os.PathLike[str] | None = None,
+    devices: int | str | None = None,
 ) -> Run:
     """Compiles and trains a classifier, evaluates it once on the test split, and records the run.
 
@@ -96,14 +101,16 @@ def fit(
         teacher: A trained `keras.Model`, a `Run` or the path of one, whose answers the model learns beside the labels,
             as `distillation_weight` and `temperature` of the recipe say. The model must be a `kzoo.Model`. Defaults to
             `None`.
+        devices: Integer, how many devices train together, to the result of one; `"auto"`, all that there are. See
+            docs/devices.md. Defaults to `None`, one, or those of all processes that `kzoo.join_workers` has joined.
 
     Returns:
         The `Run`.
 
     Raises:
-        ValueError: If model, dataset, recipe, callbacks and what is given in place of the recipe's parts do not go
-            together, the model's answers contradict
-            `from_logits`, an `EarlyStopping` watches what is not measured, or callbacks left no epoch to train.
+        ValueError: If there are not so many devices, or model, dataset, recipe, callbacks and what is given in place
+            of the recipe's parts do not go together, the model's answers contradict `from_logits`, an `EarlyStopping`
+            watches what is not measured, or callbacks left no epoch to train.
         FileExistsError: If `run_dir` has content, or another process trains there.
         DivergenceError: If the loss, of training or validation, is not a finite number. The last good weights are kept.
         OutOfMemoryError: If memory is too short for a batch; the message says which batch size fits.
@@ -132,26 +139,42 @@ def fit(
     check_sizes(model, train, recipe.epochs)
     per_epoch = train.batches_per_epoch
     of_recipe = None if optimizer or schedule or is_constant(recipe) else schedule_for(recipe, per_epoch)
-    optimizer = optimizer or optimizer_for(recipe, per_epoch, model.trainable_variables, schedule)
+    own_optimizer = optimizer or optimizer_for(recipe, per_epoch, model.trainable_variables, schedule)
     stopping = early_stopping(recipe)
     check_stopping([*stopping, *given], recipe.epochs)
+    team = team_for(devices)
+    check_team(model, team, loss, optimizer, recipe)
     warn_of_compiled(model, _OWN_OPTIMIZERS)
     config = _config(model, dataset, recipe, seed, arguments) | ({"custom": own} if (own := custom.record()) else {})
-    learning: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
     if taught_by is not None:
         check_sizes(taught_by, train, recipe.epochs)
         config["teacher"] = about_teacher(taught_by)
-        learning = model.learns_from(Distillation.by(recipe, taught_by, dataset, from_logits=from_logits))
+    size = even_batch_size(len(dataset.validation), recipe.batch_size)
+    validation = Batches(dataset.validation, dataset.classes, batch_size=size)
+    check_same(team, config, model)
+    if team is not None and team.rank != 0:
+        verbose = 0
+        silence_writers(given)
 
     name = f"{model.name}-{dataset.name}-{keras.backend.backend()}-seed{seed}"
-    with opened_run(directory, name, config, dataset.file_names, resume=resume) as (run, state), learning:
-        compile_model(model, recipe, per_epoch, from_logits=from_logits, optimizer=optimizer, loss=loss)
-        model.optimizer.build(model.trainable_variables)
+    opened = opened_run(directory, name, config, dataset.file_names, resume=resume)
+    with (
+        watched(team),
+        opened_by_first(team, opened, lambda path: Run.fill(path, config, dataset.file_names)) as (run, state),
+        trained_by(team, model, [train, validation]) as model,
+        contextlib.ExitStack() as learning,
+    ):
+        if taught_by is not None:
+            taught = Distillation.by(recipe, taught_by, dataset, from_logits=from_logits)
+            learning.enter_context(model.learns_from(taught))
+        with variables_of(team):
+            if team is not None and team.copies_models:
+                own_optimizer = anew(optimizer) or optimizer_for(recipe, per_epoch, model.trainable_variables, schedule)
+            compile_model(model, recipe, per_epoch, from_logits=from_logits, optimizer=own_optimizer, loss=loss)
+            model.optimizer.build(model.trainable_variables)
         clock = Clock(train, of_recipe)
         recorder = Recorder(run, clock)
         shown = [Progress({"auto": None, 1: True, 2: False}[verbose])] if verbose else []
-        size = even_batch_size(len(dataset.validation), recipe.batch_size)
-        validation = Batches(dataset.validation, dataset.classes, batch_size=size)
         session = Session(
             [clock, *given, *stopping, recorder, *shown],
             model=model,
@@ -162,6 +185,7 @@ def fit(
             folder=run.checkpoints,
             interval=interval,
             followers=followers_of(model, recipe),
+            team=team,
         )
         try:
             session.go_on(state)
@@ -181,7 +205,7 @@ def fit(
         keep_newest(run.checkpoints, 1)  # from which it can be made longer
     if shown and (said := ending(metrics, recipe.epochs)):
         print(said)  # noqa: T201
-    return run
+    return run_of_all(run)
 
 
 def training_batches(dataset: Dataset, recipe: Recipe, seed: int) -> Batches:

@@ -16,6 +16,8 @@ from kzoo.training.divergence import LossGuard, check_finite, check_loss
 from kzoo.training.keeper import Interval, Keeper
 from kzoo.training.sizes import any_size, ends_of_sizes
 from kzoo.training.state import TrainState, arrays_of, set_arrays, set_metrics
+from kzoo.training.together import STEPS_BETWEEN, SharedKeeper
+from kzoo.workers.watching import moved
 
 Logs = Mapping[str, Any]
 
@@ -37,6 +39,7 @@ class Session(CallbackList):
         interval: `Interval` between them.
         followers: List of `Followers`, moved after each step in that order. `Averages` among them are in the weights'
             place from the end of an epoch's steps to that of the epoch, and in the end. Defaults to `()`.
+        team: The team of workers that train together, or `None`. Defaults to `None`.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Session(CallbackList):
         folder: Path,
         interval: Interval,
         followers: Sequence[Followers] = (),
+        team: Any = None,
     ) -> None:
         self.train_batches, self.validation, self.epochs, self.training = train, validation, epochs, training
         self.per_epoch = train.batches_per_epoch
@@ -61,10 +65,15 @@ class Session(CallbackList):
         self._first = 0  # batch of the epoch with which this `fit` began
         self._may_end = False
         self._size: tuple[int, int] | None = None  # of the images that were trained on last
-        self._guard = LossGuard()
         self.followers = followers
         self.averages = [one for one in followers if isinstance(one, Averages)]
-        self.keeper = Keeper(folder, interval, self.capture)
+        self._team = team
+        is_shared = team is not None and team.processes > 1
+        self._shared = SharedKeeper(folder, interval, self.capture, team) if is_shared else None
+        self.keeper = self._shared or Keeper(folder, interval, self.capture)
+        self._guard = LossGuard(by_time=not is_shared)
+        self._agrees_each_step = bool(interval.steps) or self.hears_steps
+        self._wants_to_stop = False
 
     def capture(self) -> TrainState:
         """Returns the state of now, between two steps.
@@ -111,6 +120,7 @@ class Session(CallbackList):
             set_arrays(self.model, state.arrays)
             for follower in self.followers:
                 follower.set(state.arrays)
+                follower.place(self._team)
             if self.batch:
                 if self.batch == self.per_epoch:
                     self._end_epoch()
@@ -120,6 +130,8 @@ class Session(CallbackList):
                     self._first = 0
                 stopped = self.model.stop_training
         else:
+            for follower in self.followers:
+                follower.place(self._team)
             self.keeper.save(wait=False)
         for end in ends_of_sizes(self.train_batches, self.epochs):  # each size has a pipeline of its own
             if not stopped:
@@ -193,19 +205,33 @@ class Session(CallbackList):
             self._restore()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        moved()
         super().on_train_batch_begin(self._first + batch, logs)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        moved()
         super().on_train_batch_end(self._first + batch, logs)
         self.batch = self._first + batch + 1
         for follower in self.followers:
             follower.after_step(self.epoch * self.per_epoch + self.batch)
         is_last = self.batch == self.per_epoch
         self._guard.see(self.epoch * self.per_epoch + self.batch, logs)
+        self._agree_after_step(is_last)
         if is_last:
             self._guard.look()
             self.logs = {name: float(keras.ops.convert_to_numpy(value)) for name, value in (logs or {}).items()}
         self.keeper.after_step(may_wait=is_last)
+
+    def _agree_after_step(self, is_last: bool) -> None:
+        """Lets all processes come to the same decisions, after the same steps."""
+        if self._shared is None:
+            return
+        self._wants_to_stop = self._wants_to_stop or bool(self.model.stop_training)
+        self.model.stop_training = False
+        if is_last or self._agrees_each_step or self.batch % STEPS_BETWEEN == 0:
+            self._guard.look()
+            self.model.stop_training = self._shared.agree(self._wants_to_stop)
+            self._wants_to_stop = False
 
     def on_test_begin(self, logs: Any = None) -> None:
         for average in self.averages:
@@ -213,6 +239,7 @@ class Session(CallbackList):
         super().on_test_begin(logs)
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        moved()
         super().on_test_batch_end(batch, logs)
         self.keeper.end_if_asked()
 
@@ -222,6 +249,8 @@ class Session(CallbackList):
         for average in self.averages:
             average.take_out()
         self.epoch, self.batch, self.logs = epoch + 1, 0, {}
+        if self._shared is not None:
+            self.model.stop_training = self._shared.agree(bool(self.model.stop_training))
         if not self.model.stop_training and self.epoch < self.epochs:  # else the training ends, with a checkpoint
             self.keeper.end_if_asked()
             self.keeper.save_if_due()

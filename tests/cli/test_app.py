@@ -9,7 +9,8 @@ import typer
 from kzoo.cli.app import app
 
 COMMANDS = {
-    "list", "describe", "train", "evaluate", "predict", "compare", "runs", "export", "serve", "import", "doctor",
+    "list", "describe", "train", "evaluate", "predict", "compare", "runs", "export", "serve", "import",
+    "launch", "doctor",
     "data prepare", "data info", "data cache list", "data cache clear", "parity record", "parity compare",
     "preset list", "preset info", "preset fetch", "preset add", "preset save", "preset push",
     "recipe list", "recipe show", "sweep", "study", "explain",
