@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -20,23 +21,18 @@ Tensor = Any
 _AXIS = "workers"
 
 
-@jax.custom_vjp
-def all_sum(x: Tensor) -> Tensor:
-    """Returns the sum of a tensor over all workers, whose gradient is the sum of theirs."""
-    return lax.psum(x, _AXIS)
-
-
-all_sum.defvjp(lambda x: (all_sum(x), None), lambda _, slope: (all_sum(slope),))
-
-
 class Team:
     """The workers of a training: here devices, of this process and of others.
 
     Args:
         devices: The devices of JAX, those of each process one after another.
+
+    Attributes:
+        lines: `Lines` to the other processes, by which small tensors are exchanged, or `None`.
     """
 
     copies_models = False
+    lines: Any = None
 
     def __init__(self, devices: Sequence[Any]) -> None:
         mesh = Mesh(np.array(devices), (_AXIS,))
@@ -48,6 +44,46 @@ class Team:
         self.own_workers = (own[0], own[-1] + 1)
         self._everywhere = NamedSharding(mesh, PartitionSpec())
         self._by_rows = NamedSharding(mesh, PartitionSpec(_AXIS))
+        self._places = itertools.count()
+        self.all_sum = jax.custom_vjp(self._total)
+        self.all_sum.defvjp(lambda x: (self.all_sum(x), None), lambda _, slope: (self.all_sum(slope),))
+
+    def all_gather(self, x: Tensor) -> Tensor:
+        """Returns a tensor of every worker, stacked in the order of the workers; it has no gradient."""
+        if self._has_lines_for(x):
+            stacked = jax.ShapeDtypeStruct((self.count, *x.shape), x.dtype)
+            return jax.pure_callback(functools.partial(self._gathered, next(self._places)), stacked, x)
+        return lax.all_gather(x, _AXIS)
+
+    def sums(self, tensors: Any) -> Any:
+        """Returns the sums of tensors over all workers, by one exchange for each type."""
+        leaves, structure = jax.tree.flatten(tensors)
+        for dtype in sorted({leaf.dtype for leaf in leaves}, key=str):
+            chosen = [i for i, leaf in enumerate(leaves) if leaf.dtype == dtype]
+            total = self._total(jnp.concatenate([leaves[i].ravel() for i in chosen]))
+            ends = np.cumsum([leaves[i].size for i in chosen])[:-1]
+            for i, part in zip(chosen, jnp.split(total, ends), strict=True):
+                leaves[i] = part.reshape(leaves[i].shape)
+        return jax.tree.unflatten(structure, leaves)
+
+    def of_all(self, values: Tensor, part: Part) -> Tensor:
+        """Returns the rows of all workers, of this one its own among zeros: to be added up."""
+        whole = jnp.zeros((part.rows * part.workers, *values.shape[1:]), values.dtype)
+        return lax.dynamic_update_slice_in_dim(whole, values, part.first, 0)[: part.total]
+
+    def _total(self, x: Tensor) -> Tensor:
+        return self.all_gather(x).sum(0) if self._has_lines_for(x) else lax.psum(x, _AXIS)
+
+    def _has_lines_for(self, x: Tensor) -> bool:
+        return self.lines is not None and x.size * x.dtype.itemsize <= self.lines.longest
+
+    def _gathered(self, place: int, x: Any) -> Any:
+        """Exchanges an array at a place of the program, as it runs."""
+        own = np.ascontiguousarray(x)
+        found = np.empty((self.count, *own.shape), own.dtype)
+        found[self.rank] = own
+        self.lines.gather(_bytes(own), [_bytes(one) for one in found], place)
+        return found
 
     def most(self, numbers: Sequence[int]) -> list[int]:
         """Returns the largest of each number over all processes."""
@@ -71,6 +107,8 @@ class Team:
         try:
             yield model
         finally:
+            if self.lines is not None:
+                self.lines.close()
             with contextlib.suppress(jax.errors.JaxRuntimeError):  # a step has failed, with what it would have given
                 for variable in (*model.variables, *(model.optimizer.variables if model.optimizer else ())):
                     variable.assign(np.asarray(variable.value))
@@ -120,7 +158,9 @@ class Team:
             placed = jax.tree.map(self._placed, state)
             filled = _filled(np.asarray(x), self.count)
             everything = (self._placed(filled, self._by_rows), *jax.tree.map(self._placed, (y, weight)))
-            with computing(Part(0, len(filled), len(x), self.count, all_sum)):  # some operations ask as they compile
+            with computing(
+                Part(0, len(filled), len(x), self.count, self.all_sum, None, self.all_gather)
+            ):  # some operations ask as they compile
                 found, new_state = of_size(len(x))(placed, everything)
             return found, new_state if keeps is None else (*state[:keeps], *new_state[keeps:])
 
@@ -132,7 +172,7 @@ class Team:
         rows = len(x)
         first = lax.axis_index(_AXIS) * rows
         kept = None if rows * self.count == total else first + jnp.arange(rows) < total
-        part = Part(first, rows, total, self.count, all_sum, kept)
+        part = Part(first, rows, total, self.count, self.all_sum, kept, self.all_gather)
         own_y, own_weight = (None if values is None else _own(values, part) for values in (y, weight))
         if kept is not None:
             counts = kept.astype(keras.config.floatx())
@@ -168,6 +208,8 @@ class WorksInTeams(keras.Model):
         return None
 
     def _kzoo_train(self, part: Part, state: Any, own: Any, whole: Any) -> Any:
+        team = self._kzoo_team
+        assert team is not None
         trainable, others, of_optimizer, of_metrics = state
         differentiate = jax.value_and_grad(self.compute_loss_and_updates, has_aux=True)
         with computing(part):
@@ -175,28 +217,33 @@ class WorksInTeams(keras.Model):
                 trainable, others, of_metrics, *own, training=True, optimizer_variables=of_optimizer
             )
         loss, answers, others, of_metrics = found
-        gradients = lax.psum(gradients, _AXIS)
+        gradients, loss, answers = team.sums((gradients, loss, team.of_all(answers, part)))
         trainable, of_optimizer = self.optimizer.stateless_apply(of_optimizer, gradients, trainable)
-        logs, of_metrics = self._kzoo_measured(part, of_metrics, loss, answers, whole)
+        logs, of_metrics = self._kzoo_measured(of_metrics, loss, answers, whole)
         return logs, (trainable, others, of_optimizer, of_metrics)
 
     def _kzoo_test(self, part: Part, state: Any, own: Any, whole: Any) -> Any:
+        team = self._kzoo_team
+        assert team is not None
         trainable, others, of_metrics = state
         with computing(part):
             _, found = self.compute_loss_and_updates(trainable, others, of_metrics, *own, training=False)
         loss, answers, _, of_metrics = found
-        logs, of_metrics = self._kzoo_measured(part, of_metrics, loss, answers, whole)
+        loss, answers = team.sums((loss, team.of_all(answers, part)))
+        logs, of_metrics = self._kzoo_measured(of_metrics, loss, answers, whole)
         return logs, (trainable, others, of_metrics)
 
     def _kzoo_predict(self, part: Part, state: Any, own: Any, whole: Any) -> Any:
+        team = self._kzoo_team
+        assert team is not None
         answers, _ = self.stateless_call(*state, own[0], training=False)
-        return _of_all(answers, part), state
+        return team.sums(team.of_all(answers, part)), state
 
-    def _kzoo_measured(self, part: Part, of_metrics: Any, loss: Any, answers: Any, whole: Any) -> Any:
+    def _kzoo_measured(self, of_metrics: Any, loss: Any, answers: Any, whole: Any) -> Any:
         """Counts the loss and the answers of all workers in the metrics, the same on each."""
         y, weight = whole
         # No metric of a training looks at images: the labels stand in, which are as many.
-        return self._update_metrics_variables(of_metrics, lax.psum(loss, _AXIS), y, y, _of_all(answers, part), weight)
+        return self._update_metrics_variables(of_metrics, loss, y, y, answers, weight)
 
 
 def _filled(x: Any, workers: int) -> Any:
@@ -212,6 +259,6 @@ def _own(values: Any, part: Part) -> Any:
     return lax.dynamic_slice_in_dim(padded, part.first, part.rows)
 
 
-def _of_all(values: Any, part: Part) -> Any:
-    """Returns the rows of all workers."""
-    return lax.all_gather(values, _AXIS, tiled=True)[: part.total]
+def _bytes(x: Any) -> memoryview:
+    """Returns the bytes of an array, which are written where they are."""
+    return memoryview(x.reshape(-1).view(np.uint8))

@@ -9,11 +9,15 @@ import contextlib
 import os
 import shutil
 import socket
+import struct
 import tempfile
+import threading
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+_HEAD = struct.Struct("<II")  # place and size of a message
 _MOST = 8  # workers: each has a line to each
 
 
@@ -30,34 +34,60 @@ class Lines:
     def __init__(self, rank: int, sockets: dict[int, socket.socket]) -> None:
         self.rank = rank
         self._sockets = sockets
+        self._early: dict[tuple[int, int], deque[bytearray]] = defaultdict(
+            deque
+        )  # messages that another place waits for
+        self._writes, self._reads = threading.Lock(), threading.Lock()
 
-    def gather(self, own: memoryview, found: Sequence[memoryview]) -> None:
+    def gather(self, own: memoryview, found: Sequence[memoryview], place: int = 0) -> None:
         """Sends bytes to each other worker, and receives as many from each. All workers must call it.
 
         Args:
             own: The bytes to send, at most `longest`.
             found: For each worker where its bytes are written; that of this one is left alone.
+            place: Integer, which place of the program exchanges: threads may do so at several in any order. Defaults
+                to `0`.
 
         Raises:
             ConnectionError: If another worker has ended.
             TimeoutError: If one gives no answer.
         """
-        for worker, line in self._sockets.items():
-            with _named(worker):
-                line.sendall(own)
-        for worker, line in self._sockets.items():
-            left = found[worker]
-            with _named(worker):
-                while left:
-                    count = line.recv_into(left)
-                    if not count:
-                        raise ConnectionResetError
-                    left = left[count:]
+        message = _HEAD.pack(place, len(own)) + own
+        with self._writes:
+            for worker, line in self._sockets.items():
+                with _named(worker):
+                    line.sendall(message)
+        with self._reads:
+            for worker in self._sockets:
+                with _named(worker):
+                    found[worker][:] = self._next(worker, place)
+
+    def _next(self, worker: int, place: int) -> bytearray:
+        """Returns the next message of a worker at a place of the program."""
+        early = self._early[worker, place]
+        while not early:
+            came_from, size = _HEAD.unpack(_received(self._sockets[worker], _HEAD.size))
+            message = _received(self._sockets[worker], size)
+            if came_from == place:
+                return message
+            self._early[worker, came_from].append(message)
+        return early.popleft()
 
     def close(self) -> None:
         """Closes the sockets."""
         for line in self._sockets.values():
             line.close()
+
+
+def _received(line: socket.socket, size: int) -> bytearray:
+    content = bytearray(size)
+    left = memoryview(content)
+    while left:
+        count = line.recv_into(left)
+        if not count:
+            raise ConnectionResetError
+        left = left[count:]
+    return content
 
 
 @contextlib.contextmanager

@@ -70,7 +70,10 @@ def _team_of_jax(devices: int | str | None) -> Any:
         return None
     from kzoo.acceleration.jax_workers import Team
 
-    return Team(tuple(found[: int(devices)]))
+    team = Team(tuple(found[: int(devices)]))
+    if team.count == team.processes and found[0].platform == "cpu":
+        team.lines = connected(team, seconds_to_wait())
+    return team
 
 
 def _team_of_tensorflow(devices: int | str | None) -> Any:

@@ -75,12 +75,25 @@ def test_each_worker_receives_what_the_others_send(count):
                 assert of_others == [bytes([0 if one == rank else one]) * 4 for one in range(count)]
 
 
+def test_places_exchange_in_any_order():
+    with met(2) as (first, second), ThreadPoolExecutor(2) as pool:
+        places = {place: bytearray(1) for place in (1, 2)}
+        under_way = [
+            pool.submit(first.gather, memoryview(bytes([place])), [memoryview(b""), memoryview(places[place])], place)
+            for place in (1, 2)
+        ]
+        for place in (2, 1):
+            second.gather(memoryview(bytes([10 * place])), [memoryview(bytearray(1)), memoryview(b"")], place)
+        assert [one.result(10) for one in under_way] == [None, None]
+    assert places == {1: bytearray([10]), 2: bytearray([20])}
+
+
 def test_longest_messages_pass_each_other():
-    own, place = memoryview(bytes(range(256)) * (lines.Lines.longest // 256)), bytearray(lines.Lines.longest)
-    with met(2) as (first, second):
-        first.gather(own, [memoryview(b""), memoryview(b"")])  # nobody reads yet
-        second.gather(own, [memoryview(place), memoryview(b"")])
-    assert place == own
+    own = bytes(range(256)) * (lines.Lines.longest // 256)
+    places = [memoryview(bytearray(own[::-1])) for _ in range(2)]
+    with met(2) as found, ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda one: one.gather(memoryview(own), places), found))
+    assert all(place == own for place in places)
 
 
 def test_worker_that_has_ended_is_named():
