@@ -28,7 +28,7 @@ def trained(folder, plan, on_gpu=False):
     """Trains as planned, and returns for each training how its processes ended, and the seconds it took."""
     (folder / "plan.json").write_text(json.dumps(plan))
     command = [sys.executable, str(Path(__file__).with_name("training.py")), str(folder / "plan.json")]
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", "KZOO_WORKER_SECONDS": "10"}
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "KZOO_WORKER_SECONDS": "20"}
     if not on_gpu:
         variables |= {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
     ended = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=500)
