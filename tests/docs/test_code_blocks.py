@@ -60,7 +60,7 @@ LANGUAGES = {
     "yaml": lambda example: list(yaml.safe_load_all(example.parsed)) and None,
 }
 # What is read and never run.
-READ = {"", "text", "console"}
+READ = {"", "console", "csv", "text"}
 SYBIL = Sybil([*(CodeBlockParser(*pair) for pair in LANGUAGES.items()), SkipParser()])
 
 
@@ -76,7 +76,7 @@ def blocks(page):
 
 
 def place(example):
-    return f"{example.path.relative_to(ROOT)}:{example.line}"
+    return f"{os.path.relpath(example.path, ROOT)}:{example.line}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
