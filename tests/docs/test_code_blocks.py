@@ -1,7 +1,7 @@
 """Every block of code in README.md and docs/ runs, page by page.
 
-The blocks of a page share one folder, and its Python blocks one namespace. Shell blocks run literally, what they print is not
-compared. TOML, JSON and YAML is parsed. A block that needs the network, a GPU or minutes says so in a comment before it:
+The blocks of a page share one folder, and its Python blocks one namespace. Shell blocks run literally; what they print
+is not compared. TOML, JSON and YAML is parsed. A block that needs the network, a GPU or minutes says so before it:
 
     <!-- skip: next "downloads 170 MB" -->
     <!-- skip: next if(missing("openvino"), "needs the extra `openvino`") -->
@@ -49,7 +49,9 @@ def run_shell(example):
         check=False,
     )
     if done.returncode:
-        raise AssertionError(f"exit {done.returncode} of\n{example.parsed}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}")
+        raise AssertionError(
+            f"exit {done.returncode} of\n{example.parsed}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
+        )
 
 
 LANGUAGES = {
