@@ -85,7 +85,7 @@ def residual_block(
         ValueError: If an argument is not one of those above.
 
     Example:
-        >>> residual_block(keras.Input((32, 32, 16)), 32, stride=2, order="preact", name="block").shape
+        >>> kzoo.residual_block(keras.Input((32, 32, 16)), 32, stride=2, order="preact", name="block").shape
         (None, 16, 16, 32)
 
     References:
@@ -165,6 +165,10 @@ def residual_stage(x: Any, filters: int, blocks: int, *, stride: int = 1, name: 
 
     Raises:
         ValueError: If an argument is not one of those above.
+
+    Example:
+        >>> kzoo.residual_stage(keras.Input((32, 32, 16)), 32, 3, stride=2, name="stage2").shape
+        (None, 16, 16, 32)
     """
     name = text(name, "name")
     for block in range(1, integer(blocks, "blocks", least=1) + 1):

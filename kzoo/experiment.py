@@ -60,6 +60,12 @@ def train(
     Raises:
         ValueError: If model, dataset and recipe do not go together, or the model has no such argument.
         FileExistsError: If `run_dir` has content.
+
+    Example:
+        >>> short = kzoo.recipe("default").override(epochs=1, patience=0)
+        >>> run = kzoo.train("resnet20", kzoo.load_dataset("digits", image_size=8), short, verbose=0)
+        >>> run.metrics["epochs_run"]
+        1
     """
     check_arguments(arguments, without=("input_shape", "classes", "seed"))
     recipe = find_recipe(recipe)
@@ -109,6 +115,10 @@ def evaluate_saved(
     Raises:
         ValueError: If neither a run nor a preset and a dataset nor model, weights and dataset are given, or they do not
             go together: a run or a preset and data of other classes, also where the run's own have others by now.
+
+    Example:
+        >>> kzoo.evaluate_saved("runs/mine", split="validation").accuracy  # doctest: +SKIP
+        0.993
     """
     check_choice("split", split, get_args(SplitName))
     if tta is not None:

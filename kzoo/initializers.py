@@ -23,7 +23,7 @@ class HeNormal(keras.initializers.Initializer):
         ValueError: If `seed` is no integer, or negative.
 
     Example:
-        >>> HeNormal(seed=0, path="stem_conv/kernel")((3, 3, 3, 16)).shape
+        >>> tuple(kzoo.HeNormal(seed=0, path="stem_conv/kernel")((3, 3, 3, 16)).shape)
         (3, 3, 3, 16)
 
     Reference:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 LOWEST = ROOT / "tests" / "constraints-lowest.txt"
 # Module -> the distribution that brings it, where the names differ.
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
-TOOLS = {"dev"}  # what only ever runs at the versions of constraints.txt
+TOOLS = {"dev", "docs"}  # what only ever runs at the versions of constraints.txt
 
 
 def project():

@@ -44,8 +44,9 @@ class Augmentation:
         ValueError: If an argument is not one of those above.
 
     Example:
-    >>> augmentation = Augmentation(flip=dataset.flip)
-    >>> batch = augmentation(dataset.train.images[:128], stream(0, "augment", epoch, index))
+        >>> augmentation = kzoo.Augmentation(flip=True)
+        >>> augmentation(np.zeros((4, 32, 32, 3), "uint8"), np.random.RandomState(0)).shape
+        (4, 32, 32, 3)
 
     References:
         - [He et al., 2015](https://arxiv.org/abs/1512.03385), section 4.2 (crop and mirror image)

@@ -55,8 +55,8 @@ class Batches(keras.utils.PyDataset):
         ValueError: If `batch_size` is below 1, `seed` is none, or a label is not below `classes`.
 
     Example:
-    >>> batches = Batches(dataset.train, dataset.classes, shuffle=True, augmentation=Augmentation(flip=dataset.flip))
-    >>> images, labels = batches.batch(epoch=3, index=5)
+        >>> kzoo.Batches(kzoo.load_dataset("digits").train, 10, batch_size=16).batch(epoch=3, index=5)[0].shape
+        (16, 32, 32, 3)
     """
 
     def __init__(
@@ -213,7 +213,7 @@ class Batches(keras.utils.PyDataset):
         return (images, labels) if weights is None else (images, labels, weights)
 
     def image_size(self, epoch: int) -> tuple[int, int]:
-        """Returns height and width of the images in an epoch, counted from 0."""
+        """Returns height and width of the images in an `epoch`, counted from 0."""
         height, width, _ = self.split.image_shape
         if not self.scales:
             return height, width

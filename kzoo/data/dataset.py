@@ -52,6 +52,12 @@ class Dataset:
     Raises:
         ValueError: If a class name is no string, empty or given twice, a part is no `Split`, a label has no name, or
             the splits' image shapes differ.
+
+    Example:
+        >>> images, labels = np.zeros((40, 8, 8, 3), "uint8"), [0, 1] * 20
+        >>> dataset = kzoo.Dataset.from_arrays(images, labels, class_names=["oak", "elm"])
+        >>> dataset.classes, len(dataset.train) > len(dataset.test)
+        (2, True)
     """
 
     name: str
@@ -110,6 +116,9 @@ class Dataset:
             flip: As for `Dataset`. Defaults to `False`.
             split_seed: Integer, 0 or larger; decides which parts are taken out. Defaults to `0`.
 
+        Returns:
+            A `Dataset`.
+
         Raises:
             ValueError: If images and labels are none, or do not go together.
         """
@@ -161,11 +170,14 @@ class Dataset:
         return {part: names.tolist() for part, names in parts.items()}
 
     def check_class_names(self, expected: Sequence[str], whose: object) -> None:
-        """Raises `ValueError` unless the classes are the expected ones, in their order.
+        """Checks that the classes are the expected ones, in their order.
 
         Args:
             expected: The names of the classes.
             whose: What has them, for the message.
+
+        Raises:
+            ValueError: Unless they are.
         """
         expected, received = tuple(expected), self.class_names
         if expected == received:

@@ -51,6 +51,11 @@ class Decoding:
 
     Raises:
         ValueError: If an argument is something else.
+
+    Example:
+        >>> image = PIL.Image.new("RGB", (300, 200))
+        >>> kzoo.Decoding((32, 32), resize="crop").pixels(image).shape
+        (32, 32, 3)
     """
 
     image_size: tuple[int, int] | None = None
@@ -95,7 +100,11 @@ class Decoding:
             ) from error
 
     def pixels(self, image: Any) -> Images:
-        """Returns the pixels of a Pillow image, as `decode` does of a file."""
+        """Returns the pixels of a Pillow image, as `decode` does of a file.
+
+        Args:
+            image: `PIL.Image.Image`.
+        """
         from PIL import Image
 
         from kzoo.data.modes import eight_bits

@@ -48,6 +48,12 @@ class Mixing:
     Raises:
         ValueError: If an argument is not one of those above.
 
+    Example:
+        >>> mix = kzoo.Mixing(mixup=0.2, share=0.5)
+        >>> images, labels = np.zeros((4, 8, 8, 3), "uint8"), np.eye(4, dtype="float32")
+        >>> mix(images, labels, None, np.random.RandomState(0))[1].shape
+        (4, 4)
+
     References:
         - [Zhang et al., 2017](https://arxiv.org/abs/1710.09412), section 2 (mixup)
         - [Yun et al., 2019](https://arxiv.org/abs/1905.04899), section 3 (cutmix)

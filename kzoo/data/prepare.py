@@ -70,6 +70,10 @@ def prepare_dataset(
         FileNotFoundError: If `archive` or `source` does not exist.
         ValueError: If the name, the archive or the images are not as they must be.
         OSError: If the download fails or the disk is full.
+
+    Example:
+        >>> kzoo.prepare_dataset("cifar10", data_dir="datasets")  # downloads 170 MB  # doctest: +SKIP
+        PosixPath('datasets/cifar10/3.0.2')
     """
     arguments.boolean(skip_unreadable, "skip_unreadable")
     arguments.boolean(progress, "progress")

@@ -98,9 +98,9 @@ def load_dataset(
             `split_seed` is out of range; or if `skip_unreadable` is asked for without `cache` and `splits`.
 
     Example:
-    >>> dataset = load_dataset("photos.zip", image_size=(32, 32))
-    >>> dataset.class_names
-    ('cat', 'dog')
+        >>> dataset = kzoo.load_dataset("digits")  # or "photos.zip", image_size=(32, 32)
+        >>> dataset.class_names[:3], len(dataset.test)
+        (('0', '1', '2'), 359)
     """
     decoding = Decoding(image_size, resize, channels, background)  # type: ignore[arg-type]
     split_seed = check_seed(split_seed, "split_seed")

@@ -27,6 +27,11 @@ class Split:
     Raises:
         ValueError: If a dtype or shape is another, the lengths differ, there is no image, or a label or weight is
             negative.
+
+    Example:
+        >>> split = kzoo.Split(np.zeros((3, 8, 8, 1), "uint8"), [0, 1, 1])
+        >>> len(split), split.image_shape
+        (3, (8, 8, 1))
     """
 
     def __init__(self, images: Any, labels: Any, weights: Any = None) -> None:
@@ -132,11 +137,11 @@ class Split:
         return Split.of(self._examples, self.labels[indices], indices=self._at(indices), weights=weights, names=names)
 
     def weighted(self, weights: Any) -> "Split":
-        """Returns the same split with other weights, numbers of shape `(n,)`."""
+        """Returns the same split with other `weights`, numbers of shape `(n,)`."""
         return Split.of(self._examples, self.labels, indices=self._indices, weights=weights, names=self.names)
 
     def joined(self, others: Iterable["Split"]) -> "Split":
-        """Returns a split of the items of this one and of others, which must be views of the same images."""
+        """Returns a split of the items of this one and of `others`, which must be views of the same images."""
         parts = [self, *others]
         assert all(part._examples is self._examples for part in parts)
         return Split.of(

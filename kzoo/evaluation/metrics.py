@@ -30,6 +30,11 @@ class Evaluation:
         confusion: Integer array `(classes, classes)`: images of the row's class taken for the column's. Those for which
             the model predicts NaN are nowhere.
         tta: The test-time augmentation that all of these are with, or `None` if without.
+
+    Example:
+        >>> model = kzoo.load_preset("digits/resnet20")
+        >>> kzoo.evaluate(model, kzoo.load_dataset("digits").test.take(range(20))).confusion.sum()
+        np.int64(20)
     """
 
     images: int
@@ -211,6 +216,11 @@ def evaluate(
     Raises:
         ValueError: If images or labels are not as above, there are none, they or the names are not those of the model's
             classes, or `from_logits` is what the model's answers contradict.
+
+    Example:
+        >>> model = kzoo.load_preset("digits/resnet20")
+        >>> kzoo.evaluate(model, kzoo.load_dataset("digits").test.take(range(20))).accuracy > 0.9
+        True
     """
     if not callable(model):
         raise ValueError(f"`model` must be a classifier that is called with images. Received: model={model!r}.")

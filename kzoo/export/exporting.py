@@ -39,6 +39,11 @@ class Exported:
             gives those.
         largest_logit: Float, the largest logit of the source in absolute value.
         formats: An `ExportedFormat` for each: size, time for one image, accuracy, before and after quantization.
+
+    Example:
+        >>> exported = kzoo.export_saved("runs/mine", "exports")  # doctest: +SKIP
+        >>> exported.runtime, exported.largest_difference  # doctest: +SKIP
+        ('OpenVINO 2026.4.1', 1.9e-06)
     """
 
     directory: Path
@@ -119,7 +124,9 @@ def export_model(
             accuracy. Nothing is left of it.
 
     Example:
-        >>> kzoo.export_model(model, "served", name="digits", class_names=list("0123456789")).directory
+        >>> model = kzoo.resnet20()
+        >>> exported = kzoo.export_model(model, "served", name="digits", class_names="0123456789")  # doctest: +SKIP
+        >>> exported.directory  # doctest: +SKIP
         PosixPath('served/digits/1')
     """
     instance(model, "model", keras.Model, "a keras.Model, such as `kzoo.create_model` returns")

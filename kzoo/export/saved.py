@@ -37,6 +37,7 @@ def export_saved(
 
     Args:
         source: Path of a run directory or of a weights file; or a preset, as of `kzoo.Preset`.
+        out: Path of the folder of all exports.
         model: Name of the model that a weights file belongs to. Defaults to `None`.
         dataset: The `Dataset` whose images to use, of the run's classes. Defaults to the run's own. A weights file
             needs one, and takes its class names. A preset has class names of its own, and is verified with digits if
@@ -55,6 +56,9 @@ def export_saved(
         ValueError: If a weights file comes without model and dataset, a run with a model or with data of other classes,
             or a preset with images of another size.
         FileNotFoundError: If there is no such run, file or preset.
+
+    Example:
+        >>> kzoo.export_saved("runs/mine", "exports", format="onnx", quantize="int8")  # doctest: +SKIP
     """
     path = checked_path(source, "source")
     instance(dataset, "dataset", (Dataset, NoneType), "a kzoo.Dataset, such as `kzoo.load_dataset` returns")

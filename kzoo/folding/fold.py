@@ -45,9 +45,11 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
             another axis than the last.
 
     Example:
+        >>> model = kzoo.load_preset("digits/resnet20")
+        >>> images = kzoo.load_dataset("digits").test.read([0, 1])
         >>> folded = kzoo.fold_batch_norm(model)
-        >>> np.abs(folded.predict(images) - model.predict(images)).max()
-        1.9e-06
+        >>> bool(np.allclose(folded.predict(images, verbose=0), model.predict(images, verbose=0), atol=1e-3))
+        True
 
     Reference:
         - [Jacob et al., 2018](https://arxiv.org/abs/1712.05877), section 3.2

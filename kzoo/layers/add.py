@@ -9,7 +9,12 @@ from kzoo.acceleration.quick import QuickLayer
 
 @keras.saving.register_keras_serializable(package="kzoo")
 class Add(QuickLayer, keras.layers.Add):
-    """`keras.layers.Add`, called quickly: the sum of a list of tensors of one shape."""
+    """`keras.layers.Add`, called quickly: the sum of a list of tensors of one shape.
+
+    Example:
+        >>> tuple(kzoo.Add()([keras.ops.ones((1, 2)), keras.ops.ones((1, 2))]).shape)
+        (1, 2)
+    """
 
     makes_spare = True
     in_place = "add"

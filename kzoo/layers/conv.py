@@ -33,7 +33,7 @@ class Conv2D(QuickLayer):
         ValueError: If `filters` or `stride` is below 1, or `kernel_size` is even.
 
     Example:
-        >>> Conv2D(32, stride=2)(keras.ops.ones((1, 9, 9, 16))).shape
+        >>> tuple(kzoo.Conv2D(32, stride=2)(keras.ops.ones((1, 9, 9, 16))).shape)
         (1, 5, 5, 32)
 
     Reference:
@@ -101,7 +101,11 @@ class Conv2DReLU(Conv2D):
     """Convolves, adds a residual and rectifies in one operation; `kzoo.fold_batch_norm` makes it.
 
     Args:
-        filters: As the other arguments, of `kzoo.Conv2D`.
+        filters: Integer, output channels.
+        kernel_size: Integer, 1 or 3. Defaults to `3`.
+        stride: Integer, spatial step in pixels. Defaults to `1`.
+        use_bias: Boolean. Defaults to `False`.
+        kernel_initializer: Initializer of the kernel. Defaults to `"he_normal"`.
 
     Call arguments:
         inputs: Tensor of shape `(batch, height, width, channels)`, or a list of it and the residual, shaped as the
@@ -109,6 +113,10 @@ class Conv2DReLU(Conv2D):
 
     Returns:
         Tensor of shape `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+
+    Example:
+        >>> tuple(kzoo.Conv2DReLU(16, stride=2)(keras.ops.ones((1, 8, 8, 3))).shape)
+        (1, 4, 4, 16)
     """
 
     makes_spare = False  # the gradient of a ReLU is read off its result

@@ -32,6 +32,11 @@ class Dropout(QuickLayer):
     Raises:
         ValueError: If `rate` or `seed` is out of range.
 
+    Example:
+        >>> dropped = kzoo.Dropout(0.5, seed=1)(keras.ops.ones((1, 100)), training=True)
+        >>> sorted({float(value) for value in keras.ops.convert_to_numpy(dropped)[0]})
+        [0.0, 2.0]
+
     Reference:
         - [Srivastava et al., 2014](https://jmlr.org/papers/v15/srivastava14a.html), section 10 (the scaling)
     """

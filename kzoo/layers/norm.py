@@ -36,6 +36,10 @@ class BatchNorm(QuickLayer):
     Raises:
         ValueError: If `momentum` or `epsilon` is out of range, or a mask has not one axis less than the inputs.
 
+    Example:
+        >>> tuple(kzoo.BatchNorm()(keras.ops.ones((2, 4, 4, 3)), training=True).shape)
+        (2, 4, 4, 3)
+
     Reference:
         - [Ioffe & Szegedy, 2015](https://arxiv.org/abs/1502.03167), algorithms 1 and 2
     """

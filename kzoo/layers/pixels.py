@@ -39,6 +39,11 @@ class PixelNormalization(QuickLayer):
 
     Raises:
         ValueError: If the lengths disagree with each other or with the input's channels, or a deviation is not above 0.
+
+    Example:
+        >>> layer = kzoo.PixelNormalization(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        >>> keras.ops.convert_to_numpy(layer(255 * np.ones((1, 1, 1, 3), "uint8"))).tolist()
+        [[[[1.0, 1.0, 1.0]]]]
     """
 
     def __init__(self, mean: Sequence[float] = CIFAR10_MEAN, std: Sequence[float] = CIFAR10_STD, **kwargs: Any) -> None:
@@ -68,6 +73,10 @@ class PixelNormalization(QuickLayer):
 
     def set_statistics(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Replaces mean and deviation, given for pixels in [0, 1], of a built layer.
+
+        Args:
+            mean: Sequence of floats, a channel each, of pixels in [0, 1].
+            std: Sequence of floats above 0, a channel each.
 
         Raises:
             ValueError: If there is not one mean and one deviation above 0 a channel.

@@ -20,6 +20,10 @@ class ScaleShift(QuickLayer):
 
     Raises:
         ValueError: If the number of channels is unknown.
+
+    Example:
+        >>> tuple(kzoo.ScaleShift()(keras.ops.ones((1, 4, 4, 3))).shape)
+        (1, 4, 4, 3)
     """
 
     def __init__(self, **kwargs: Any) -> None:

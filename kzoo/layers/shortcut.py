@@ -29,6 +29,10 @@ class ZeroPadShortcut(QuickLayer):
     Raises:
         ValueError: If `filters` is below the input's channels, or `stride` below 1.
 
+    Example:
+        >>> tuple(kzoo.ZeroPadShortcut(32)(keras.ops.ones((1, 8, 8, 16))).shape)
+        (1, 4, 4, 32)
+
     Reference:
         - [He et al., 2015](https://arxiv.org/abs/1512.03385), section 3.3, option A
     """

@@ -46,6 +46,11 @@ class Description:
         receptive_field: Side in pixels of the square that one position of the last feature map depends on, from the
             kernels and strides alone: it may exceed the image.
         layers: One `LayerDescription` a layer, in order.
+
+    Example:
+        >>> found = kzoo.describe("resnet20")
+        >>> found.multiply_adds, found.receptive_field
+        (40551040, 81)
     """
 
     model: str

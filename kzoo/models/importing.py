@@ -31,6 +31,11 @@ def import_checkpoint(
         ValueError: If the checkpoint is damaged or does not fit the model, of which the message names the tensor, or
             `out` does not end in `.weights.h5`.
         OSError: If the file cannot be written.
+
+    Example:
+        >>> kzoo.import_checkpoint(
+        ...     "resnet20-12fca82f.th", "resnet20.weights.h5", model="resnet20", layout="akamaster"
+        ... )  # doctest: +SKIP
     """
     constructor(model)  # raises what is wrong with the name before anything is read
     shortcut = layout_named(layout).shortcut

@@ -108,6 +108,9 @@ class Model(AcceleratedModel):
         Args:
             taught_loss: Takes the loss, a list of what the model itself adds to it, images, answers and sample weights,
                 and returns a scalar tensor.
+
+        Yields:
+            Nothing.
         """
         self._kzoo_taught_loss = taught_loss
         try:
@@ -137,6 +140,9 @@ class Model(AcceleratedModel):
 
         Args:
             team: The `Team` of the backend, or `None` for this process and one device alone.
+
+        Yields:
+            Nothing.
         """
         if team is None:
             yield

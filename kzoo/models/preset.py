@@ -42,8 +42,8 @@ class Preset:
         kzoo.download.DownloadError: If it cannot be fetched, or what comes is not what it should be.
 
     Example:
-        >>> preset = kzoo.Preset("akamaster_resnet20")
-        >>> kzoo.predict_files(preset, ["photo.jpg"])
+        >>> kzoo.Preset("digits/resnet20").class_names[3]
+        '3'
     """
 
     def __init__(self, source: str | os.PathLike[str]) -> None:
@@ -52,7 +52,7 @@ class Preset:
 
     @classmethod
     def of(cls, found: PresetInfo | HubName | Path) -> "Preset":
-        """Returns the preset of what `find_preset` found."""
+        """Returns the preset of what `find_preset` has `found`."""
         preset = cls.__new__(cls)
         preset.folder = folder_of(found, built_from)
         preset.config = PresetConfig.read(preset.folder)
@@ -72,7 +72,7 @@ class Preset:
         return self.config.temperature
 
     def decoding(self, model: keras.Model | None = None) -> Any:
-        """Returns the `kzoo.Decoding` by which image files become what the model takes, as in its training."""
+        """Returns the `kzoo.Decoding` by which files become what the `model` takes, as in its training."""
         return self.config.decoding()
 
     def load_model(self, custom_objects: Mapping[str, Any] | None = None) -> keras.Model:
@@ -82,6 +82,9 @@ class Preset:
 
         Args:
             custom_objects: Not used: presets consist of kzoo's layers alone. Defaults to `None`.
+
+        Returns:
+            A `kzoo.Model`.
 
         Raises:
             FileNotFoundError: If the preset has no weights.
@@ -123,9 +126,9 @@ def load_preset(source: str | os.PathLike[str]) -> keras.Model:
         kzoo.download.DownloadError: If it cannot be fetched, or what comes is not what it should be.
 
     Example:
-        >>> model = kzoo.load_preset("akamaster_resnet20")
+        >>> model = kzoo.load_preset("digits/resnet20")
         >>> model.class_names[3]
-        'cat'
+        '3'
     """
     return Preset(source).load_model()
 
@@ -143,6 +146,10 @@ def fetch_preset(source: str) -> Path:
         ValueError: If there is none of that name, or a file on this machine has changed.
         ImportError: If PyTorch is missing and a checkpoint must be converted, or `huggingface_hub` for an address.
         kzoo.download.DownloadError: If it cannot be fetched, or what comes is not what it should be.
+
+    Example:
+        >>> kzoo.fetch_preset("akamaster_resnet20")  # downloads 1 MB  # doctest: +SKIP
+        PosixPath('/home/me/.kzoo/presets/akamaster_resnet20')
     """
     found = HubName.parse(source) if isinstance(source, str) and HubName.is_one(source) else preset_info(source)
     return folder_of(found, built_from)

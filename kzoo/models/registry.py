@@ -21,6 +21,18 @@ class Constructor(Protocol):
 
 
 _REGISTRY: dict[str, Constructor] = {}
+_DOCUMENTATION = """{about}
+
+    Args:
+        **arguments: As for `kzoo.resnet`.
+
+    Returns:
+        A functional `keras.Model`.
+
+    Example:
+        >>> kzoo.{name}(classes=100).output_shape{run}
+        (None, 100)
+    """
 
 
 def named(name: str, about: str, build: Literal["resnet", "wide_resnet"], *sizes: int, **settings: Any) -> Constructor:
@@ -46,7 +58,8 @@ def named(name: str, about: str, build: Literal["resnet", "wide_resnet"], *sizes
 
     function.__name__ = function.__qualname__ = name
     function.__module__ = "kzoo.models.named"  # pickle looks for it there
-    function.__doc__ = f"{about} Takes the arguments of `resnet`."
+    run = "" if build == "resnet" and sizes[0] < 60 else "  # takes seconds  # doctest: +SKIP"
+    function.__doc__ = _DOCUMENTATION.format(about=about, name=name, run=run)
     _REGISTRY[name] = function
     return function
 
@@ -58,6 +71,9 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
         pattern: String, what the names must match, with `*` for any letters and `?` for one. Defaults to `"*"`.
         pretrained: Boolean, whether to list only models of which kzoo knows a preset, in the package or published.
             Defaults to `False`.
+
+    Returns:
+        A list of strings.
 
     Raises:
         ValueError: If an argument is something else.
@@ -100,7 +116,7 @@ def create_model(name: str, /, **arguments: Unpack[Arguments]) -> "keras.Model":
         ValueError: If there is no such model, or an argument is none of those of `resnet`.
 
     Example:
-        >>> kzoo.create_model("resnet110_v2", classes=100).output_shape
+        >>> kzoo.create_model("resnet20_v2", classes=100).output_shape
         (None, 100)
     """
     return constructor(name)(**arguments)

@@ -90,6 +90,10 @@ def wide_resnet(depth: int, width: int, **arguments: Unpack[Arguments]) -> keras
     Raises:
         ValueError: If `depth` is not 6n + 4, `width` is below 1, or an argument is none of those of `resnet`.
 
+    Example:
+        >>> kzoo.wide_resnet(10, 1, classes=100).output_shape
+        (None, 100)
+
     Reference:
         - [Zagoruyko & Komodakis, 2016](https://arxiv.org/abs/1605.07146), table 1
     """

@@ -23,6 +23,11 @@ def set_precision(name: Precision) -> None:
 
     Raises:
         ValueError: If it is none of these.
+
+    Example:
+        >>> kzoo.set_precision("mixed_bfloat16")
+        >>> kzoo.resnet(8).dtype_policy.name
+        'mixed_bfloat16'
     """
     check_choice("name", name, get_args(Precision))
     if name == "float64" and keras.config.backend() == "jax":
@@ -44,12 +49,17 @@ def precision(name: Precision) -> Iterator[None]:
     Args:
         name: As for `kzoo.set_precision`.
 
+    Yields:
+        Nothing.
+
     Raises:
         ValueError: If it is none of these.
 
     Example:
         >>> with kzoo.precision("float64"):
-        ...     model = kzoo.resnet20()
+        ...     model = kzoo.resnet(8)
+        >>> model.dtype
+        'float64'
     """
     floatx, policy, wide = keras.config.floatx(), keras.config.dtype_policy(), names.promotes_widely()
     x64 = _jax_x64()
@@ -84,6 +94,9 @@ def deterministic() -> None:
 
     Raises:
         RuntimeError: If JAX has computed on a GPU already, so that it is too late.
+
+    Example:
+        >>> kzoo.deterministic()  # doctest: +SKIP
     """
     {"tensorflow": _deterministic_tensorflow, "jax": _deterministic_jax, "torch": _deterministic_torch}[
         keras.config.backend()

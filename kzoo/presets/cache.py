@@ -41,6 +41,10 @@ def cached_preset(name: str) -> Path | None:
 
     Raises:
         ValueError: If there is none of that name.
+
+    Example:
+        >>> kzoo.cached_preset("digits/resnet20").name
+        'resnet20'
     """
     info = preset_info(name)
     if info.url is None:
@@ -125,6 +129,10 @@ def add_preset(path: str | os.PathLike[str]) -> str:
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no file of a published preset, or a damaged one.
+
+    Example:
+        >>> kzoo.add_preset("resnet20-12fca82f.th")  # doctest: +SKIP
+        'akamaster_resnet20'
     """
     if not arguments.path(path, "path").is_file():
         raise FileNotFoundError(f"Expected a file of a published preset. Received: {path}, which does not exist.")

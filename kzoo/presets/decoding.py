@@ -34,9 +34,10 @@ def decode_predictions(
             or the numbers contradict `from_logits`.
 
     Example:
-        >>> model = kzoo.load_preset("akamaster_resnet20")
-        >>> kzoo.decode_predictions(model.predict(images), top=1, class_names=model)
-        [[('cat', 0.97...)]]
+        >>> model = kzoo.load_preset("digits/resnet20")
+        >>> images = kzoo.load_dataset("digits").test.read([0])
+        >>> kzoo.decode_predictions(model.predict(images, verbose=0), top=1, class_names=model)
+        [[('...', 0...)]]
     """
     predictions = arguments.numeric(predictions, "predictions").astype(np.float64)
     if predictions.ndim != 2 or predictions.shape[1] == 0 or not np.isfinite(predictions).all():

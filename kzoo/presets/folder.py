@@ -56,6 +56,10 @@ def save_preset(
         ValueError: If an argument is none of those above, or a weight is not a finite number.
         FileExistsError: If the folder has other content.
         OSError: If it cannot be written.
+
+    Example:
+        >>> kzoo.save_preset(kzoo.resnet(8, classes=2), "my-preset", class_names=["oak", "elm"])
+        PosixPath('my-preset')
     """
     check_model(model)
     path = arguments.path(directory, "directory")

@@ -122,6 +122,10 @@ def push_preset(
         ImportError: If `huggingface_hub` is not installed.
         ValueError: If it is no preset, there is no such name, or no token: the message says how to get one.
         DownloadError: If the hub cannot be reached or refuses.
+
+    Example:
+        >>> kzoo.push_preset("my-preset", "owner/name", private=True)  # doctest: +SKIP
+        'hf://owner/name@...'
     """
     path = arguments.path(folder, "folder")
     name = HubName.parse(f"{_PREFIX}{arguments.text(repository, 'repository').removeprefix(_PREFIX)}")

@@ -37,6 +37,10 @@ def load_weights(model: keras.Model, path: str | os.PathLike[str], *, optional: 
         FileNotFoundError: If there is no such file.
         ValueError: If it is no weights file, is damaged, not of this architecture, or holds a variance below 0 or a
             deviation of the input of 0 or less. The message names the tensor.
+
+    Example:
+        >>> kzoo.save_weights(kzoo.resnet(8, seed=1), "mine.weights.h5")
+        >>> kzoo.load_weights(kzoo.resnet(8), "mine.weights.h5")
     """
     check_model(model)
     if (
@@ -71,6 +75,10 @@ def save_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
 
     Raises:
         ValueError: If the path ends otherwise, or the model is not built.
+
+    Example:
+        >>> model = kzoo.resnet(8)
+        >>> kzoo.save_weights(model, "mine.weights.h5")
     """
     check_model(model)
     path = named_as_weights(path)

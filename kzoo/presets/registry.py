@@ -30,6 +30,10 @@ class PresetInfo:
         size_bytes: Of the file, or `None` where it is not known.
         layout: The layout of a PyTorch checkpoint; `None` for a preset, or a `.weights.h5` file.
         about: Data, recipe, licence, source, accuracy: what the card shows.
+
+    Example:
+        >>> kzoo.preset_info("digits/resnet20").model
+        'resnet20'
     """
 
     name: str
@@ -138,6 +142,9 @@ _REGISTRY = {entry.name: entry for entry in _PUBLISHED}
 
 def list_presets() -> list[str]:
     """Lists the names that `kzoo.load_preset` and `weights=` take: presets in the package, then published ones.
+
+    Returns:
+        A list of strings.
 
     Example:
         >>> kzoo.list_presets()[-1]

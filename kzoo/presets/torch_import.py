@@ -40,7 +40,7 @@ def load_torch_checkpoint(model: keras.Model, path: str | os.PathLike[str], *, l
 
     Example:
         >>> model = kzoo.resnet56()
-        >>> kzoo.load_torch_checkpoint(model, "resnet56-4bfd9763.th", layout="akamaster")
+        >>> kzoo.load_torch_checkpoint(model, "resnet56-4bfd9763.th", layout="akamaster")  # doctest: +SKIP
     """
     values = converted(model, path, layout)
     for variable in model.weights:

@@ -66,6 +66,9 @@ def serve(
         ImportError: If a package of the extra `serve` is not installed, or no runtime is.
         OSError: If the address is none of this machine's, or the port is taken.
         ValueError: If an argument is none of those above, others could ask without a key, or no export can be loaded.
+
+    Example:
+        >>> kzoo.serve("exports/digits", port=8080)  # until it is ended  # doctest: +SKIP
     """
     directory = path(directory, "directory")
     instance(limits, "limits", (Limits, NoneType), "a kzoo.serving.Limits, or None")

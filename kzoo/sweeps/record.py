@@ -78,6 +78,10 @@ class Sweep:
     Raises:
         FileNotFoundError: If there is no sweep in that directory.
         ValueError: If its `sweep.json` is none that kzoo wrote.
+
+    Example:
+        >>> kzoo.Sweep("sweeps/mine").summary()[0]["test_accuracy_mean"]  # doctest: +SKIP
+        0.9931
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:

@@ -68,7 +68,12 @@ RECIPES = {
 
 
 def list_recipes() -> list[str]:
-    """Returns the names of the recipes that kzoo has."""
+    """Returns the names of the recipes that kzoo has.
+
+    Example:
+        >>> kzoo.list_recipes()[0]
+        'default'
+    """
     return list(RECIPES)
 
 

@@ -117,8 +117,11 @@ def fit(
         TrainingInterrupted: After the first SIGINT or SIGTERM, with a checkpoint written: a `KeyboardInterrupt`.
 
     Example:
-        >>> run = kzoo.fit(kzoo.resnet20(), kzoo.load_dataset("digits"), "default")
-        >>> run.metrics["test_accuracy"]
+        >>> short = kzoo.recipe("default").override(epochs=1, patience=0)
+        >>> model = kzoo.resnet(8, input_shape=(8, 8, 3))
+        >>> run = kzoo.fit(model, kzoo.load_dataset("digits", image_size=8), short, verbose=0)
+        >>> sorted(run.metrics)[:3]
+        ['backend', 'best_epoch', 'data']
     """
     recipe = find_recipe(recipe)
     if verbose not in _VERBOSE:

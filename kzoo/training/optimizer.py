@@ -41,6 +41,10 @@ class SGD(AcceleratedOptimizer):
     Raises:
         ValueError: If an argument is out of range.
 
+    Example:
+        >>> model = kzoo.resnet(8)
+        >>> model.compile(kzoo.SGD(0.1, momentum=0.9, weight_decay=1e-4), "mse")
+
     Reference:
         - [Sutskever et al., 2013](https://proceedings.mlr.press/v28/sutskever13.html), section 2 (Nesterov)
         - [Jordan, 2024](https://arxiv.org/abs/2404.00498), section 3.4 (a higher rate of biases)
@@ -113,7 +117,7 @@ class SGD(AcceleratedOptimizer):
         super().exclude_from_weight_decay(var_list, var_names)
 
     def decays(self, variable: Any) -> bool:
-        """Tells whether weight decay acts on a Keras variable; asked once for each, as the optimizer is built."""
+        """Tells whether weight decay acts on a Keras `variable`; asked once for each, as the optimizer is built."""
         return (self.decay_on == "all" or len(variable.shape) > 1) and not self.is_excluded(variable)
 
     def step_for_all(self, gradients: Sequence[Any], weights: Sequence[Any], rate: Any) -> bool:

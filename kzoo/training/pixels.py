@@ -21,6 +21,10 @@ def set_pixel_statistics(model: keras.Model, dataset: Dataset, recipe: Recipe) -
         model: A `keras.Model`; one without a `PixelNormalization` layer is left as it is.
         dataset: The `Dataset` whose training split is measured.
         recipe: The `Recipe`, of which `pixel_statistics` decides.
+
+    Example:
+        >>> model = kzoo.resnet(8)
+        >>> kzoo.set_pixel_statistics(model, kzoo.load_dataset("digits"), kzoo.recipe("default"))
     """
     instance(model, "model", keras.Model, "a keras.Model, such as `kzoo.create_model` returns")
     instance(dataset, "dataset", Dataset, "a kzoo.Dataset, such as `kzoo.load_dataset` returns")

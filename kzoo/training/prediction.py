@@ -14,7 +14,19 @@ from kzoo.evaluation import log_probabilities, log_softmax
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """What a model sees in a file: the likeliest classes, best first, with their probabilities."""
+    """What a model sees in a file: the likeliest classes, best first, with their probabilities.
+
+    Attributes:
+        file: String, path of the file.
+        classes: Names of the likeliest classes, best first.
+        probabilities: Their probabilities.
+
+    Example:
+        >>> PIL.Image.new("RGB", (32, 32)).save("black.png")
+        >>> (found,) = kzoo.predict_files(kzoo.Preset("digits/resnet20"), "black.png", top=2)
+        >>> len(found.classes)
+        2
+    """
 
     file: str
     classes: tuple[str, ...]
@@ -59,6 +71,12 @@ def predict_files(
         FileNotFoundError: If a file does not exist.
         ValueError: If a file is not a readable image, the model predicts NaN for it, `top` is below 1, or the run does
             not name as many classes as its model has.
+
+    Example:
+        >>> PIL.Image.new("RGB", (32, 32)).save("black.png")
+        >>> (found,) = kzoo.predict_files(kzoo.Preset("digits/resnet20"), "black.png")
+        >>> found.file
+        'black.png'
     """
     top = arguments.integer(top, "top", least=1)
     arguments.objects(custom_objects)

@@ -72,6 +72,10 @@ class Recipe:
         lookahead_steps: Lookahead: after so many steps of the optimizer the weights go back, part of the way, to where
             they were so many steps before; 0 switches it off.
         lookahead_share: Share of the way that they keep.
+
+    Example:
+        >>> kzoo.Recipe(epochs=5).override(schedule="cosine").learning_rate
+        0.05
     """
 
     epochs: int = 20

@@ -53,6 +53,10 @@ class Run:
 
     Raises:
         FileNotFoundError: If there is no run in that directory.
+
+    Example:
+        >>> kzoo.Run("runs/mine").metrics["test_accuracy"]  # doctest: +SKIP
+        0.9972
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
@@ -154,7 +158,7 @@ class Run:
         return tuple(self.config["data"]["class_names"])
 
     def decoding(self, model: keras.Model) -> Decoding:
-        """Returns how image files become what the run's model takes, as in its training."""
+        """Returns how image files become what the run's `model` takes; `ValueError` if the config does not say it."""
         source = self.config["data"]["source"] or {}
         options = {name: source[name] for name in ("resize", "background") if name in source}
         *size, channels = model.input_shape[1:]
@@ -165,11 +169,11 @@ class Run:
             raise ValueError(f"{self.directory / 'config.json'} must say how to decode images. {error}") from error
 
     def check_classes(self, dataset: Dataset) -> None:
-        """Raises `ValueError` unless a dataset has the classes that the run was trained on, in their order."""
+        """Raises `ValueError` unless a `dataset` has the classes that the run was trained on, in their order."""
         dataset.check_class_names(self.class_names, self.directory)
 
     def load_model(self, custom_objects: Mapping[str, Any] | None = None) -> keras.Model:
-        """Builds the model anew and loads the run's weights, on any backend.
+        """Returns the model, built anew, with the run's weights, on any backend.
 
         The run may be a stranger's: nothing in it is imported or called but layers of Keras and kzoo that are known to
         run no code of others, and no more memory is taken than its weights need. The model is not compiled. It has the
@@ -242,6 +246,9 @@ class Run:
             cache: As of `kzoo.load_dataset`. Defaults to `True`.
             custom_objects: As of `load_model`, for another dataset. Defaults to `None`.
 
+        Returns:
+            A `kzoo.Dataset`.
+
         Raises:
             ValueError: If the run was trained on a dataset that `load_dataset` did not load, and no other is named.
         """
@@ -261,7 +268,7 @@ class Run:
         return load_dataset(**source, splits=splits, cache=cache)
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
-        """Writes `history.csv`, whole."""
+        """Writes `history.csv`, whole, of `rows` from column to number, one an epoch."""
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, fieldnames=list(dict.fromkeys(name for row in rows for name in row)))
         writer.writeheader()

@@ -37,7 +37,7 @@ class StepSchedule(keras.optimizers.schedules.LearningRateSchedule):
         ValueError: If `total_steps` is not between 1 and 20,000,000.
 
     Example:
-        >>> StepSchedule(0.1, 4, "linear").rates.tolist()
+        >>> [round(rate, 3) for rate in kzoo.StepSchedule(0.1, 4, "linear").rates.tolist()]
         [0.1, 0.075, 0.05, 0.025]
     """
 
@@ -99,7 +99,7 @@ class StepSchedule(keras.optimizers.schedules.LearningRateSchedule):
         return np.full(len(steps), self.learning_rate, np.float64)
 
     def rate_of(self, batch: int) -> float:
-        """Returns the rate that a batch, counted from 0, is trained at."""
+        """Returns the rate that a `batch`, counted from 0, is trained at."""
         return float(self.rates[min(batch // self.accumulate_steps, self.total_steps - 1)])
 
     def __call__(self, step: Any) -> Any:

@@ -51,8 +51,8 @@ def join_workers() -> bool:
         WorkerError: If the backend cannot train in several processes, or JAX has computed something already.
 
     Example:
-        >>> kzoo.join_workers()  # in a script that `kzoo launch -n 4 -- python script.py` starts
-        True
+        >>> kzoo.join_workers()  # True in a script that `kzoo launch -n 4 -- python script.py` starts
+        False
     """
     global _joined
     place = own_place()

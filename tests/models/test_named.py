@@ -34,7 +34,7 @@ def test_constructor_goes_by_its_name(name):
     constructor = getattr(kzoo, name)
     assert (constructor.__name__, constructor.__qualname__, constructor.__module__) == (name, name, named.__name__)
     assert pickle.loads(pickle.dumps(constructor)) is constructor
-    assert constructor.__doc__.endswith(" Takes the arguments of `resnet`.")
+    assert f"kzoo.{name}(classes=100)" in constructor.__doc__
     assert list(inspect.signature(constructor).parameters) == ["arguments"]
 
 
