@@ -38,7 +38,9 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Trains, evaluates and reports."""
     arguments = parse_arguments()
-    recipe = kzoo.recipe(arguments.recipe).override(epochs=arguments.epochs)
+    recipe = kzoo.recipe(arguments.recipe)
+    if arguments.epochs is not None:
+        recipe = recipe.override(epochs=arguments.epochs)
     if arguments.smoke:
         dataset = kzoo.load_dataset("digits", image_size=(16, 16))
         recipe = dataclasses.replace(recipe, epochs=2, learning_rate=0.05, patience=None)

@@ -144,7 +144,8 @@ def fit(
     of_recipe = None if optimizer or schedule or is_constant(recipe) else schedule_for(recipe, per_epoch)
     own_optimizer = optimizer or optimizer_for(recipe, per_epoch, model.trainable_variables, schedule)
     stopping = early_stopping(recipe)
-    check_stopping([*stopping, *given], recipe.epochs)
+    # Nobody has asked for the patience that every recipe has by default.
+    check_stopping([*(stopping if recipe.patience != Recipe.patience else []), *given], recipe.epochs)
     team = team_for(devices)
     check_team(model, team, loss, optimizer, recipe)
     warn_of_compiled(model, _OWN_OPTIMIZERS)

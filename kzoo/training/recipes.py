@@ -124,7 +124,7 @@ class Recipe:
     lookahead_share: float = 0.5
 
     def override(self, **changes: Any) -> "Recipe":
-        """Returns a copy with the changes that are not `None`; a `patience` of 0 means none.
+        """Returns a copy with changes. A `patience` of 0 means none, as `None` does.
 
         Raises:
             ValueError: If the recipe would not be valid, or has no such field.
@@ -134,10 +134,9 @@ class Recipe:
             if name not in known:
                 near = hint(name, sorted(known))
                 raise ValueError(f"A recipe has the fields {', '.join(sorted(known))}. Received: {name}.{near}")
-        given = {name: value for name, value in changes.items() if value is not None}
-        if given.get("patience") == 0 and given["patience"] is not False:
-            given["patience"] = None
-        return dataclasses.replace(self, **given)
+        if changes.get("patience") == 0 and changes["patience"] is not False:
+            changes["patience"] = None
+        return dataclasses.replace(self, **changes)
 
     def to_toml(self) -> str:
         """Returns a TOML file that `kzoo.recipe` reads back to the same recipe, with a comment for each field."""

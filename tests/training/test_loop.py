@@ -214,6 +214,13 @@ def test_patience_that_cannot_act_is_a_warning(tiny, small_model, tmp_path):
         kzoo.fit(small_model, tiny, QUICK.override(patience=3), run_dir=tmp_path / "run", verbose=0)
 
 
+def test_patience_that_nobody_asked_for_is_no_warning(tiny, small_model, tmp_path):
+    recipe = kzoo.recipe("default").override(epochs=1, batch_size=16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        kzoo.fit(small_model, tiny, recipe, run_dir=tmp_path / "run", verbose=0)
+
+
 def test_patience_that_can_act_is_no_warning(tiny, small_model, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)

@@ -83,9 +83,15 @@ def test_recipe_of_unknown_name_is_an_error():
         kzoo.recipe("best")
 
 
-def test_recipe_override_skips_none_and_takes_a_patience_of_0_as_none():
-    recipe = kzoo.recipe("default").override(epochs=None, batch_size=7, patience=0)
+@pytest.mark.parametrize("patience", [0, None])
+def test_recipe_override_takes_a_patience_of_0_or_none_as_none(patience):
+    recipe = kzoo.recipe("default").override(batch_size=7, patience=patience)
     assert (recipe.epochs, recipe.batch_size, recipe.patience) == (kzoo.recipe("default").epochs, 7, None)
+
+
+def test_recipe_override_refuses_none_where_there_must_be_a_value():
+    with pytest.raises(ValueError, match="`epochs` must be .*Received: epochs=None"):
+        kzoo.recipe("default").override(epochs=None)
 
 
 def test_recipe_override_of_an_unknown_field_is_an_error():
