@@ -185,7 +185,8 @@ def _metrics_table(run: "kzoo.Run") -> Table:
     for key, value in run.metrics.items():
         rows.add_row(key, cell(value, key))
     rows.add_section()
-    rows.add_row("written", "\n".join(sorted(path.name for path in run.directory.iterdir())))
+    kept = {".lock", "status.json"}  # of kzoo alone
+    rows.add_row("written", "\n".join(sorted({path.name for path in run.directory.iterdir()} - kept)))
     path = shlex.quote(str(run.directory))
     rows.add_row("next", f"kzoo evaluate {path}\nkzoo export {path} --out exports")
     return rows

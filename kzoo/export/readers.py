@@ -85,7 +85,8 @@ def read_openvino(directory: str) -> tuple[str, tuple[str, ...], Answer]:
         outputs = compiled({"image": images})
         return {name: np.array(outputs[name]) for name in _OUTPUTS}
 
-    return f"openvino {openvino.__version__}", ("serving_default",), answer
+    version = openvino.__version__.partition("-")[0]  # without build and branch
+    return f"openvino {version}", ("serving_default",), answer
 
 
 READERS = {
