@@ -1,7 +1,7 @@
 """The commands `kzoo recipe ...`."""
 
 import dataclasses
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,6 +38,7 @@ def show_command(
     show(dataclasses.asdict(found), as_json, found.to_toml().rstrip("\n"), wrap=False)
 
 
-def recipe_with(recipe: str, settings: list[str] | None, argument: str = "--recipe") -> Recipe:
-    """Returns the recipe that a command is to take, with what `--set` changes in it."""
-    return changed(find_recipe(recipe, argument), parse_settings(settings or ()))
+def recipe_with(recipe: str, settings: list[str] | None, argument: str = "--recipe", **options: Any) -> Recipe:
+    """Returns the recipe that a command is to take, with what `--set` and options that are given change in it."""
+    found = changed(find_recipe(recipe, argument), parse_settings(settings or ()))
+    return found.override(**{name: value for name, value in options.items() if value is not None})

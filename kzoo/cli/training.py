@@ -76,12 +76,11 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a new model and leave a run directory."""
-    changes = {"epochs": epochs, "batch_size": batch_size, "learning_rate": lr, "precision": precision}
+    changes: Any = {"epochs": epochs, "batch_size": batch_size, "learning_rate": lr, "precision": precision}
     changes |= {"patience": patience, "min_delta": min_delta}
     decoding: Any = {"image_size": image_size, "resize": resize, "channels": channels, "data_dir": data_dir}
     dataset = kzoo.load_dataset(data, **decoding, skip_unreadable=skip_unreadable, balance=balance, flip=flip)
-    given = {name: value for name, value in changes.items() if value is not None}
-    changed = recipe_with(recipe, settings).override(**given)
+    changed = recipe_with(recipe, settings, **changes)
     going: Any = {"run_dir": run, "resume": resume, "checkpoint_every": checkpoint_every, "teacher": teacher}
     with joined_workers() as is_first, interruption_told(), _progress(to_stderr=as_json, quiet=quiet) as how:
         done = kzoo.train(model, dataset, changed, seed=seed, verbose=how, dropout=dropout, devices=devices, **going)
