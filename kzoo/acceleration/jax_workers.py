@@ -107,8 +107,6 @@ class Team:
         try:
             yield model
         finally:
-            if self.lines is not None:
-                self.lines.close()
             with contextlib.suppress(RuntimeError):  # a step has failed, with what it took and would have given
                 for variable in (*model.variables, *(model.optimizer.variables if model.optimizer else ())):
                     variable.assign(np.asarray(variable.value))

@@ -32,6 +32,7 @@ class Team:
 
     copies_models = True
     processes = 1
+    lines = None
     rank = 0
 
     def __init__(self, strategy: Any) -> None:

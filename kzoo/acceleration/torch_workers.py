@@ -113,11 +113,7 @@ class Team:
     @contextlib.contextmanager
     def trains(self, model: keras.Model) -> Iterator[keras.Model]:
         """Yields a model as the workers train it: itself, since each process has one."""
-        try:
-            yield model
-        finally:
-            if self.lines is not None:
-                self.lines.close()
+        yield model
 
     def variables(self) -> contextlib.AbstractContextManager[None]:
         """Returns a context in which variables are made where the workers want them: anywhere."""

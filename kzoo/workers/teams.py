@@ -112,7 +112,8 @@ def trained_by(team: Any, model: keras.Model, batches: Sequence[Batches]) -> Ite
     if team is None:
         yield model
         return
-    with team.trains(model) as trained, trained.works_in(team):
+    lines = contextlib.nullcontext() if team.lines is None else contextlib.closing(team.lines)
+    with lines, team.trains(model) as trained, trained.works_in(team):
         first, last = team.own_workers
         for one in batches:
             one.own_workers = OwnWorkers(first, last, team.count) if team.processes > 1 else None

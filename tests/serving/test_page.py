@@ -1,48 +1,22 @@
-import importlib.util
 import json
 import shutil
 import subprocess
 
 import numpy as np
 import pytest
+from browser import IS_HERE, REASON, chromium
 from PIL import Image
 from tiny_exports import CLASSES, images_of, logits_of
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER and importlib.util.find_spec("selenium")),
-    reason="needs chromium and chromedriver (Debian: apt-get install chromium chromium-driver) and selenium",
-)
+pytestmark = pytest.mark.skipif(not IS_HERE, reason=REASON)
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
-
-    options = ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--disable-dev-shm-usage",
-        "--force-prefers-reduced-motion",
-        "--use-fake-device-for-media-stream",
-        "--use-fake-ui-for-media-stream",
-        "--window-size=900,700",
-        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    driver = Chrome(options, ChromeService(DRIVER))
-    yield driver
-    driver.quit()
+    arguments = ("--force-prefers-reduced-motion", "--use-fake-device-for-media-stream")
+    arguments += ("--use-fake-ui-for-media-stream", "--window-size=900,700")
+    with chromium(tmp_path_factory.mktemp("chromium"), *arguments) as driver:
+        yield driver
 
 
 @pytest.fixture(scope="module")

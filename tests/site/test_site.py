@@ -5,23 +5,21 @@ Run by `tox run -e docs`, which builds it into the folder that KZOO_SITE names.
 
 import functools
 import http.server
-import importlib.util
 import json
 import os
-import shutil
 import threading
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
+from browser import IS_HERE, REASON, chromium
 
 if not os.environ.get("KZOO_SITE"):
     pytest.skip("needs the built site: tox run -e docs", allow_module_level=True)
 
 SITE = Path(os.environ["KZOO_SITE"]).resolve()
 PAGES = sorted(SITE.rglob("*.html"))
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 # Links that a reader may follow; everything else would be asked for by the page itself.
 FOLLOWED = {("a", "href")}
 
@@ -82,29 +80,10 @@ def test_styles_ask_no_other_host():
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    if not (CHROMIUM and DRIVER and importlib.util.find_spec("selenium")):
-        pytest.skip("needs chromium, chromedriver and selenium")
-    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
-
-    options = ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--disable-dev-shm-usage",
-        "--hide-scrollbars",
-        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    driver = Chrome(options, ChromeService(DRIVER))
-    yield driver
-    driver.quit()
+    if not IS_HERE:
+        pytest.skip(REASON)
+    with chromium(tmp_path_factory.mktemp("chromium"), "--hide-scrollbars") as driver:
+        yield driver
 
 
 @pytest.fixture(scope="module")
