@@ -49,7 +49,14 @@ def info(
     decoding: Any = {"image_size": image_size, "resize": resize, "channels": channels}
     reading: Any = {"data_dir": data_dir, "skip_unreadable": skip_unreadable}
     summary = look_at(data, report, load=kzoo.load_dataset, **decoding, **reading)
-    show(summary, as_json, lines(summary))
+    show(summary, as_json, "\n".join([lines(summary), *_advice(summary, image_size)]))
+
+
+def _advice(summary: dict[str, Any], image_size: int | None) -> list[str]:
+    """Returns what is to be said to images of several sizes, if nobody has said to what size they are brought."""
+    if image_size is not None or len(summary.get("sizes", ())) < 2:
+        return []
+    return ["The images have different sizes. A training needs one, such as --image-size 64."]
 
 
 cache = typer.Typer(help="Decoded images.", no_args_is_help=True)

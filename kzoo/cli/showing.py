@@ -108,15 +108,16 @@ def cell(value: Any, name: str = "") -> str:
 
 
 def lines(content: Mapping[str, Any], before: str = "") -> str:
-    """Returns a line `key: value` for each item, and `key.inner: value` for what is inside of one."""
+    """Returns a line `key: value` for each item, `key.inner: value` for what is inside of one, `none` if nothing is."""
     found = []
     for key, value in content.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             found.append(lines(value, f"{before}{key}."))
         else:
-            said = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+            listed = isinstance(value, Mapping | list | tuple)
+            said = ", ".join(map(str, value)) or "none" if listed else value
             found.append(f"{before}{key}: {said}")
-    return "\n".join(filter(None, found))
+    return "\n".join(found)
 
 
 def json_form(value: Any) -> Any:

@@ -176,6 +176,8 @@ def fit(
                 own_optimizer = anew(optimizer) or optimizer_for(recipe, per_epoch, model.trainable_variables, schedule)
             compile_model(model, recipe, per_epoch, from_logits=from_logits, optimizer=own_optimizer, loss=loss)
             model.optimizer.build(model.trainable_variables)
+        if verbose and (run.directory / "metrics.json").is_file():
+            print(f"{run.directory} was done already.")  # noqa: T201
         clock = Clock(train, of_recipe)
         recorder = Recorder(run, clock)
         shown = [Progress({"auto": None, 1: True, 2: False}[verbose])] if verbose else []

@@ -325,6 +325,13 @@ def test_longer_training_is_not_done_before_its_end(data, tmp_path, monkeypatch)
     assert [one.state for one in list_runs([tmp_path])] == ["interrupted"]
 
 
+def test_training_that_is_done_says_so_and_stays(data, tmp_path, capsys):
+    short = RECIPE.override(epochs=1, patience=0)
+    expected = content(go(data, tmp_path / "run", short))
+    assert content(kzoo.fit(small(), data, short, run_dir=tmp_path / "run", resume=True)) == expected
+    assert f"{tmp_path / 'run'} was done already.\n" in capsys.readouterr().out
+
+
 def test_resume_needs_a_run(data):
     with pytest.raises(ValueError, match=r"`resume` needs a run to go on with, `run_dir` \(--run\). Received: none"):
         go(data, None, resume=True)
