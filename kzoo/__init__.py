@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         preset_info,
         push_preset,
         save_preset,
+        save_torch_checkpoint,
         save_weights,
     )
     from kzoo.serving import serve
@@ -138,6 +139,7 @@ else:
             "preset_info",
             "push_preset",
             "save_preset",
+            "save_torch_checkpoint",
             "save_weights",
         ],
         "serving": ["serve"],
@@ -234,6 +236,7 @@ __all__ = [
     "residual_stage",
     "resnet",
     "save_preset",
+    "save_torch_checkpoint",
     "save_weights",
     "serve",
     "set_pixel_statistics",

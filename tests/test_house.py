@@ -165,6 +165,8 @@ MAY_IMPORT = {
         # The teacher of a training only predicts.
         "folding",
         "lazy",
+        # A teacher may be a preset.
+        "models",
         "ops",
         "rebuilding",
         "recursion",

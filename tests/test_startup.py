@@ -141,6 +141,22 @@ def test_program_starts_without_a_backend_and_without_keras(arguments, expected,
 
 
 @pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["preset", "list"], "akamaster_resnet20"),
+        (["recipe", "show", "he2015"], "milestones"),
+        (["data", "info", "digits"], "images.test: 359"),
+    ],
+    ids=" ".join,
+)
+def test_command_that_builds_no_model_does_not_wait_for_keras(arguments, expected):
+    done = kzoo_program(*arguments, COLUMNS="200")
+    assert done.returncode == 0, done.stderr
+    assert expected in done.stdout
+    assert imported(done) & {"keras", *BACKENDS} == set()
+
+
+@pytest.mark.parametrize(
     ("words", "expected"),
     [
         ("kzoo train wide", {"wide_resnet16_4", "wide_resnet28_10"}),

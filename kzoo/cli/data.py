@@ -6,7 +6,6 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-import kzoo
 from kzoo.cli.options import AsJson, Channels, DataDir, ImageSize, Resize, SkipUnreadable
 from kzoo.cli.showing import lines, show, table
 
@@ -26,9 +25,11 @@ def prepare(
     as_json: AsJson = False,
 ) -> None:
     """Write a dataset for tensorflow-datasets (array_record), without TensorFlow."""
+    from kzoo.data import prepare_dataset  # not by `kzoo`, which brings Keras with all the other names
+
     decoding: Any = {"image_size": image_size, "resize": resize, "channels": channels}
     reading: Any = {"source": source, "skip_unreadable": skip_unreadable}
-    path = kzoo.prepare_dataset(name, data_dir=data_dir, archive=archive, **decoding, **reading)
+    path = prepare_dataset(name, data_dir=data_dir, archive=archive, **decoding, **reading)
     show({"directory": path}, as_json, f"Prepared {path}")
 
 
@@ -44,11 +45,12 @@ def info(
     as_json: AsJson = False,
 ) -> None:
     """Show a dataset: splits, classes, sizes, modes, pixel statistics, unreadable files and doubles."""
+    from kzoo.data import load_dataset  # not by `kzoo`, which brings Keras with all the other names
     from kzoo.data.report import look_at
 
     decoding: Any = {"image_size": image_size, "resize": resize, "channels": channels}
     reading: Any = {"data_dir": data_dir, "skip_unreadable": skip_unreadable}
-    summary = look_at(data, report, load=kzoo.load_dataset, **decoding, **reading)
+    summary = look_at(data, report, load=load_dataset, **decoding, **reading)
     show(summary, as_json, "\n".join([lines(summary), *_advice(summary, image_size)]))
 
 

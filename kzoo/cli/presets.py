@@ -34,7 +34,9 @@ def import_command(
 @app.command("list")
 def list_command(as_json: AsJson = False) -> None:
     """List the presets that have names: what `--preset` and `weights=` take."""
-    found = [kzoo.preset_info(name) for name in kzoo.list_presets()]
+    from kzoo.presets import list_presets, preset_info  # not by `kzoo`, which brings Keras with all the other names
+
+    found = [preset_info(name) for name in list_presets()]
     rows = table("name", "model", "classes", "top-1", "licence")
     for one in found:
         top1 = "" if one.top1 is None else f"{one.top1:.4f}"
@@ -97,6 +99,26 @@ def push(
     """Publish a preset on the Hugging Face hub."""
     name = kzoo.push_preset(folder, repository, private=private, message=message)
     show({"preset": name}, as_json, f"Published {name}", wrap=False)
+
+
+@app.command("to-torch")
+def to_torch(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Run directory, or preset.")],
+    layout: Annotated[str, one_of(get_args(LayoutName), "Whose names the tensors get.")],
+    out: Annotated[Path, typer.Option(help="The checkpoint to write.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write the weights of a ResNet as a PyTorch checkpoint."""
+    from kzoo.presets import is_preset
+
+    found = kzoo.Preset(source) if is_preset(source) else kzoo.Run(source)
+    model = found.load_model()
+    kzoo.save_torch_checkpoint(model, out, layout=layout)
+    mean, deviation = (value.tolist() for value in model.get_layer("normalization").get_weights())
+    content = {"checkpoint": out, "model": model.name, "layout": layout, "mean": mean, "deviation": deviation}
+    shown = [", ".join(f"{value:.4f}" for value in values) for values in (mean, deviation)]
+    takes = f"It takes (pixels / 255 - mean) / deviation, with mean {shown[0]} and deviation {shown[1]}."
+    show(content, as_json, f"Wrote {out}: {model.name} in the layout {layout!r}.\n{takes}", wrap=False)
 
 
 def _as_json(found: "kzoo.PresetInfo") -> dict[str, object]:

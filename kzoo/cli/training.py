@@ -68,7 +68,7 @@ def train(
     skip_unreadable: SkipUnreadable = False,
     balance: Balance = False,
     flip: Flip = None,
-    teacher: Annotated[Path | None, typer.Option(help="Run directory of a model to learn from.")] = None,
+    teacher: Annotated[str | None, typer.Option(help="Run directory, or preset, of a model to learn from.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --run.")] = False,
     checkpoint_every: Annotated[str, typer.Option(help="Seconds, such as 60s, or a number of steps.")] = "60s",
     devices: DevicesOption = None,

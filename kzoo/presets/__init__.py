@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kzoo.presets.loading import load_weights, named_as_weights, save_weights
     from kzoo.presets.registry import PresetInfo, list_presets, models_with_presets, preset_info
     from kzoo.presets.tensors import read_header
+    from kzoo.presets.torch_export import save_torch_checkpoint
     from kzoo.presets.torch_import import classes_of, convert_torch_checkpoint, load_torch_checkpoint
 else:
     __getattr__, __dir__ = lazily(
@@ -32,6 +33,7 @@ else:
             "loading": ["load_weights", "named_as_weights", "save_weights"],
             "registry": ["PresetInfo", "list_presets", "models_with_presets", "preset_info"],
             "tensors": ["read_header"],
+            "torch_export": ["save_torch_checkpoint"],
             "torch_import": ["classes_of", "convert_torch_checkpoint", "load_torch_checkpoint"],
         },
     )
@@ -65,6 +67,7 @@ __all__ = [
     "push_preset",
     "read_header",
     "save_preset",
+    "save_torch_checkpoint",
     "save_weights",
     "variables_of",
 ]

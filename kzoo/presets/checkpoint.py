@@ -21,23 +21,27 @@ _DAMAGE = (zipfile.BadZipFile, EOFError, OSError, OverflowError, RuntimeError, V
 _TENSOR = re.compile(r"[\w.]+\.(weight|bias|running_mean|running_var|num_batches_tracked)")
 
 
-def require_torch() -> Any:
+def require_torch(doing: str = "Reading") -> Any:
     """Imports PyTorch.
+
+    Args:
+        doing: String, what is done with a checkpoint. Defaults to `"Reading"`.
 
     Raises:
         ImportError: If it is not installed, or too old to read files from anywhere.
     """
     if importlib.util.find_spec("torch") is None:
+        elsewhere = " Or run `kzoo import` where it is installed: the .weights.h5 file that it writes needs no PyTorch."
         raise ImportError(
-            "Reading a PyTorch checkpoint needs PyTorch, whatever the backend: pip install 'kzoo[torch]'. "
-            "Or run `kzoo import` where it is installed: the .weights.h5 file that it writes needs no PyTorch."
+            f"{doing} a PyTorch checkpoint needs PyTorch, whatever the backend: pip install 'kzoo[torch]'."
+            f"{elsewhere if doing == 'Reading' else ''}"
         )
     import torch
 
     version = tuple(map(int, torch.__version__.split(".")[:2]))
     if version < _OLDEST_TORCH:
         raise ImportError(
-            f"Reading a PyTorch checkpoint safely needs PyTorch 2.10 or newer: pip install 'kzoo[torch]'. "
+            f"{doing} a PyTorch checkpoint safely needs PyTorch 2.10 or newer: pip install 'kzoo[torch]'. "
             f"Received: {torch.__version__}."
         )
     return torch

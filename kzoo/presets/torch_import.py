@@ -79,7 +79,7 @@ def converted(model: keras.Model, path: str | os.PathLike[str], layout: str) -> 
     """Returns a checkpoint's tensors by the paths of the model's variables, in Keras's order of axes."""
     names = layout_named(layout)
     check_model(model)
-    _check_form(model)
+    check_form(model)
     state = read_checkpoint(path)
     try:
         values = _values(model, state, names)
@@ -103,7 +103,24 @@ def classes_of(path: str | os.PathLike[str], layout: str) -> int:
     raise ValueError(f"{path} must have a tensor {classifier}.bias, with one value a class. Received: none.")
 
 
-def _check_form(model: keras.Model) -> None:
+def tensors_of(model: keras.Model, layout: Layout) -> dict[str, Any]:
+    """Returns the variables of a model by the names that they have in a layout, all but the input normalization."""
+    found = {}
+    for variable in model.weights:
+        if name := layout.name_of(variable.path):
+            found[name] = variable
+        elif not variable.path.startswith("normalization/") and not variable.path.endswith("_dropout/step"):
+            raise ValueError(f"the layout has no tensor for the model's {variable.path!r}.")
+    return found
+
+
+def axes_of(variable: Any) -> tuple[int, ...]:
+    """Returns the axes of a variable in the order in which PyTorch has them."""
+    kernel = variable.path.endswith("/kernel")
+    return {4: (3, 2, 0, 1), 2: (1, 0)}[len(variable.shape)] if kernel else (0,)
+
+
+def check_form(model: keras.Model) -> None:
     """Other forms have tensors of the same names and shapes, and would take what they then misuse."""
     layers = {layer.name: layer for layer in model.layers}
     blocks = [match[1] for name in layers if (match := _CONV1.fullmatch(name))]
@@ -123,12 +140,7 @@ def _check_form(model: keras.Model) -> None:
 def _values(model: keras.Model, state: dict[str, Any], layout: Layout) -> dict[str, npt.NDArray[Any]]:
     prefix = "module." if all(name.startswith("module.") for name in state) else ""  # of DataParallel
     values: dict[str, npt.NDArray[Any]] = {}
-    wanted = {}
-    for variable in model.weights:
-        if name := layout.name_of(variable.path):
-            wanted[prefix + name] = variable
-        elif not variable.path.startswith("normalization/") and not variable.path.endswith("_dropout/step"):
-            raise ValueError(f"the layout has no tensor for the model's {variable.path!r}.")
+    wanted = {prefix + name: variable for name, variable in tensors_of(model, layout).items()}
     for name in wanted:
         if name not in state:
             raise ValueError(f"{name} is missing.")
@@ -146,8 +158,7 @@ def _values(model: keras.Model, state: dict[str, Any], layout: Layout) -> dict[s
 
 def _array(name: str, tensor: Any, variable: Any) -> npt.NDArray[Any]:
     """Returns a tensor with its axes in Keras's order."""
-    kernel = variable.path.endswith("/kernel")
-    to_torch = {4: (3, 2, 0, 1), 2: (1, 0)}[len(variable.shape)] if kernel else (0,)
+    to_torch = axes_of(variable)
     expected = tuple(variable.shape[axis] for axis in to_torch)
     if tuple(tensor.shape) != expected:
         raise ValueError(f"{name} must have shape {expected}. Received: {tuple(tensor.shape)}.")

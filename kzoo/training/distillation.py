@@ -11,6 +11,8 @@ from kzoo.arguments import path
 from kzoo.data import Dataset
 from kzoo.evaluation import as_logits, evaluate, gives_logits
 from kzoo.folding import fold_batch_norm
+from kzoo.models import Preset
+from kzoo.presets import is_preset
 from kzoo.training.checks import takes_images
 from kzoo.training.recipes import Recipe
 from kzoo.training.run import Run
@@ -118,13 +120,13 @@ def opened_teacher(teacher: Any, dataset: Dataset, model: keras.Model, recipe: R
     """Returns the model that a training learns from, or `None` if it learns from the labels alone.
 
     Args:
-        teacher: A `keras.Model`, a `Run`, the path of one, or `None`.
+        teacher: A `keras.Model`, a `Run`, the path of one, what `kzoo.Preset` takes, or `None`.
         dataset: The `Dataset` of the training.
         model: The model that learns.
         recipe: The `Recipe`, whose `distillation_weight` says whether there must be a teacher.
 
     Raises:
-        FileNotFoundError: If there is no such run.
+        FileNotFoundError: If there is no such run or preset.
         ValueError: If teacher and recipe, or the two models, do not go together.
     """
     if (teacher is None) != (recipe.distillation_weight == 0):
@@ -141,9 +143,7 @@ def opened_teacher(teacher: Any, dataset: Dataset, model: keras.Model, recipe: R
             f"one of a functional model. Received: {type(model).__name__}."
         )
     if not isinstance(teacher, keras.Model):
-        run = teacher if isinstance(teacher, Run) else Run(path(teacher, "teacher"))
-        run.check_classes(dataset)
-        teacher = run.load_model()
+        teacher = _loaded(teacher, dataset)
     shapes = getattr(teacher, "input_shape", None), getattr(teacher, "output_shape", None)
     if teacher is model or shapes[1] != (None, dataset.classes) or not takes_images(shapes[0], dataset.image_shape):
         received = "the model itself" if teacher is model else f"{teacher.name!r}, from {shapes[0]} to {shapes[1]}"
@@ -152,6 +152,15 @@ def opened_teacher(teacher: Any, dataset: Dataset, model: keras.Model, recipe: R
             f"classes. Received: {received}."
         )
     return teacher
+
+
+def _loaded(teacher: Any, dataset: Dataset) -> keras.Model:
+    """Returns the model of a run or preset, once it is known to have the classes of the dataset."""
+    where = teacher.directory if isinstance(teacher, Run) else path(teacher, "teacher")
+    found = Preset(where) if is_preset(where) else Run(where)
+    if found.class_names is not None:
+        dataset.check_class_names(found.class_names, where)
+    return found.load_model()
 
 
 def _check_answers(teacher: keras.Model, dataset: Dataset) -> None:

@@ -98,9 +98,9 @@ def fit(
         schedule: A `LearningRateSchedule` of batches in place of the recipe's, for its optimizer. Defaults to `None`.
         loss: A `keras.losses.Loss`, or a function of one-hot labels and the model's answers, in place of the recipe's.
             Defaults to `None`.
-        teacher: A trained `keras.Model`, a `Run` or the path of one, whose answers the model learns beside the labels,
-            as `distillation_weight` and `temperature` of the recipe say. The model must be a `kzoo.Model`. Defaults to
-            `None`.
+        teacher: A trained `keras.Model`, a `Run` or the path of one, or a preset as of `kzoo.Preset`, whose answers the
+            model learns beside the labels, as `distillation_weight` and `temperature` of the recipe say. The model must
+            be a `kzoo.Model`. Defaults to `None`.
         devices: Integer, how many devices train together, to the result of one; `"auto"`, all that there are. See
             docs/devices.md. Defaults to `None`, one, or those of all processes that `kzoo.join_workers` has joined.
 
@@ -178,8 +178,7 @@ def fit(
             model.optimizer.build(model.trainable_variables)
         if verbose and (run.directory / "metrics.json").is_file():
             print(f"{run.directory} was done already.")  # noqa: T201
-        clock = Clock(train, of_recipe)
-        recorder = Recorder(run, clock)
+        recorder = Recorder(run, clock := Clock(train, of_recipe))
         shown = [Progress({"auto": None, 1: True, 2: False}[verbose])] if verbose else []
         session = Session(
             [clock, *given, *stopping, recorder, *shown],

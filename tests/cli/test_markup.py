@@ -32,7 +32,7 @@ def test_file_and_class_of_a_prediction_are_shown_as_they_are(name, monkeypatch)
 def test_data_are_shown_as_they_are(name, monkeypatch):
     split = kzoo.Split(np.zeros((2, 8, 8, 3), np.uint8), np.array([0, 1]))
     dataset = kzoo.Dataset(name, (name, "other"), split, split, split, flip=False)
-    monkeypatch.setattr(kzoo, "load_dataset", lambda *arguments, **options: dataset)
+    monkeypatch.setattr(kzoo.data, "load_dataset", lambda *arguments, **options: dataset)
     assert f"name: {name}" in kzoo_command("data", "info", "data").stdout
 
 

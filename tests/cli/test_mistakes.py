@@ -174,7 +174,7 @@ def test_interrupt_leaves_with_130_and_without_a_traceback(program, monkeypatch)
     def load_dataset(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(kzoo, "load_dataset", load_dataset)
+    monkeypatch.setattr(kzoo.data, "load_dataset", load_dataset)
     status, said = program("data", "info", "digits")
     assert (status, "Traceback" in said) == (130, False)
 
@@ -197,7 +197,7 @@ def test_warning_is_told_without_its_source(program, monkeypatch):
         warnings.warn("This takes long.", stacklevel=1)
         return load("digits")
 
-    monkeypatch.setattr(kzoo, "load_dataset", load_dataset)
+    monkeypatch.setattr(kzoo.data, "load_dataset", load_dataset)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         status, said = program("data", "info", "digits")
@@ -211,7 +211,7 @@ def test_what_is_printed_meanwhile_stays_out_of_the_json(monkeypatch, capsys):
         print("Epoch 5: early stopping")
         return load("digits")
 
-    monkeypatch.setattr(kzoo, "load_dataset", load_dataset)
+    monkeypatch.setattr(kzoo.data, "load_dataset", load_dataset)
     monkeypatch.setattr(sys, "argv", ["kzoo", "data", "info", "digits", "--json"])
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
     with pytest.raises(SystemExit):

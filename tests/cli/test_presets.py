@@ -131,3 +131,14 @@ def test_import_converts_a_checkpoint(shared, tmp_path):
         np.testing.assert_array_equal(a, b)
     with pytest.raises(ValueError, match=r"module\.layer1\.3\.conv1\.weight is missing"):
         kzoo_command("import", checkpoint, "--model", "resnet56", *options)
+
+
+def test_to_torch_writes_a_checkpoint_that_import_reads(tmp_path):
+    pytest.importorskip("torch")
+    file, weights = tmp_path / "digits.pt", tmp_path / "digits.weights.h5"
+    said = kzoo_command("preset", "to-torch", "digits/resnet20", "--layout", "akamaster", "--out", file).stdout
+    assert f"Wrote {file}: resnet20 in the layout 'akamaster'.\nIt takes (pixels / 255 - mean) / deviation" in said
+    kzoo_command("import", file, "--model", "resnet20", "--layout", "akamaster", "--out", weights)
+    read, preset = kzoo.resnet20(weights=weights), kzoo.load_preset("digits/resnet20")
+    kernels = [keras.ops.convert_to_numpy(model.get_layer("stem_conv").kernel) for model in (read, preset)]
+    np.testing.assert_array_equal(*kernels)

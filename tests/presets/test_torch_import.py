@@ -169,6 +169,45 @@ def test_import_that_cannot_be_read_back_leaves_what_was_there(tmp_path, monkeyp
     assert sorted(path.name for path in tmp_path.iterdir()) == ["twin.pt", "twin.weights.h5"]
 
 
+@pytest.mark.parametrize(("layout", "shortcut"), [("akamaster", "pad"), ("chenyaofo", "projection")])
+def test_saved_checkpoint_is_read_back_as_it_was(tmp_path, layout, shortcut):
+    pytest.importorskip("torch")
+    model = kzoo.resnet20(shortcut=shortcut, seed=3)
+    kzoo.save_torch_checkpoint(model, tmp_path / "saved.pt", layout=layout)
+    read = kzoo.resnet20(shortcut=shortcut, seed=4)
+    kzoo.load_torch_checkpoint(read, tmp_path / "saved.pt", layout=layout)
+    pairs = [pair for pair in zip(model.weights, read.weights, strict=True) if "normalization/" not in pair[0].path]
+    assert len(pairs) > 90
+    for one, other in pairs:
+        np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (one, other)), err_msg=one.path)
+
+
+@pytest.mark.parametrize("layout", ["chenyaofo", "pytorchcv"])
+def test_saved_checkpoint_is_what_the_repository_loads(tmp_path, layout):
+    torch = pytest.importorskip("torch")
+    model = kzoo.resnet20(shortcut="projection", seed=3)
+    kzoo.set_pixel_statistics(model, kzoo.load_dataset("digits"), kzoo.recipe("default"))
+    kzoo.save_torch_checkpoint(model, tmp_path / "saved.pt", layout=layout)
+    network = twin(20)
+    state = torch.load(tmp_path / "saved.pt", weights_only=True)
+    names = {name: name if layout == "chenyaofo" else pytorchcv_name(name) for name in network.state_dict()}
+    assert set(state) == set(names.values())
+    network.load_state_dict({name: state[other] for name, other in names.items()})
+    mean, deviation = map(torch.tensor, model.get_layer("normalization").get_weights())
+    with torch.no_grad():
+        x = ((torch.tensor(pixels()) / 255 - mean) / deviation).permute(0, 3, 1, 2)
+        answers = network(x.float()).numpy()
+    np.testing.assert_allclose(model.predict(pixels(), verbose=0), answers, rtol=0, atol=1e-5 * abs(answers).max())
+
+
+def test_model_without_the_projections_of_a_layout_is_not_saved(tmp_path):
+    with pytest.raises(ValueError, match="must have projection shortcuts for the layout 'chenyaofo'. Received: 're"):
+        kzoo.save_torch_checkpoint(kzoo.resnet20(), tmp_path / "saved.pt", layout="chenyaofo")
+    with pytest.raises(ValueError, match="order 'classic'"):
+        kzoo.save_torch_checkpoint(kzoo.resnet20(order="preact"), tmp_path / "saved.pt", layout="akamaster")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_import_checks_the_name_to_write_first(tmp_path):
     with pytest.raises(ValueError, match=r"Expected a file named \*.weights.h5. Received: .*twin.h5"):
         kzoo.import_checkpoint("none.pt", tmp_path / "twin.h5", model="resnet20", layout="chenyaofo")

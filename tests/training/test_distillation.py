@@ -1,5 +1,6 @@
 """Learning from a teacher, by its definition."""
 
+import dataclasses
 import signal
 
 import keras
@@ -181,6 +182,21 @@ def test_teacher_may_be_a_run(tiny, tmp_path, taught):
     assert found == [about_teacher(taught.load_model())] * 2
     assert found[0]["name"] == "student"
     assert taught.config["teacher"] == about_teacher(teacher()) != found[0]
+
+
+def test_teacher_may_be_a_preset(tmp_path):
+    digits = kzoo.load_dataset("digits")
+    few = dataclasses.replace(digits, train=digits.train.take(range(32)), source=None)
+    pupil = kzoo.resnet(8, seed=1)
+    run = kzoo.fit(
+        pupil, few, RECIPE.override(epochs=1), run_dir=tmp_path / "run", verbose=0, teacher="digits/resnet20"
+    )
+    assert run.config["teacher"] == about_teacher(kzoo.load_preset("digits/resnet20"))
+
+
+def test_preset_of_other_classes_is_refused(tiny):
+    with pytest.raises(ValueError, match="must have the 10 classes of digits/resnet20, in their order"):
+        kzoo.fit(student(), tiny, RECIPE, teacher="digits/resnet20")
 
 
 def test_teacher_sees_the_small_images_of_the_first_epochs_too(tiny, tmp_path):
