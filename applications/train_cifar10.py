@@ -27,7 +27,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--flip", action=argparse.BooleanOptionalAction, help="mirror images at random; default: where known to be safe"
     )
-    parser.add_argument("--recipe", default="default", help="default, akamaster or he2015")
+    parser.add_argument("--recipe", default="default", help="name of a recipe, or path of a .toml file")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", help="run directory; default: a new one under runs/")

@@ -528,7 +528,10 @@ TABLE = {
             "message": Takes(refused=["", 3, True]),
         },
     ),
-    "recipe": ({}, {"name": path("default", "akamaster", "he2015", refused=(*path().refused, "none.toml", "."))}),
+    "recipe": (
+        {},
+        {"name": path("default", "fast", "akamaster", "he2015", refused=(*path().refused, "none.toml", "."))},
+    ),
     "residual_block": (
         {"x": lambda things: things["tensor"], "filters": 4, "name": "block"},
         {

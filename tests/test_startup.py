@@ -126,7 +126,7 @@ def test_check_backend_costs_little(settings, monkeypatch):
     ("arguments", "expected"),
     [
         (["--help"], "Usage: kzoo"),
-        (["train", "--help"], "default|akamaster|he2015"),
+        (["train", "--help"], "default|fast|akamaster|he2015"),
         (["list"], "wide_resnet28_10"),
         (["list", "--json"], '"resnet20"'),
         (["--version"], "0."),

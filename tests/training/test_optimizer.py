@@ -66,6 +66,7 @@ def kzoo_sgd(recipe):
 RECIPES = {
     "default": kzoo.recipe("default").override(epochs=4),
     "akamaster": kzoo.recipe("akamaster").override(epochs=4),
+    "fast": kzoo.recipe("fast").override(epochs=4),
     "he2015": kzoo.recipe("he2015").override(epochs=4),
 }
 

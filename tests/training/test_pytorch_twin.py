@@ -53,7 +53,7 @@ def groups(twin, recipe):
     return decayed + ([{"params": others, "weight_decay": 0.0}] if others else [])
 
 
-@pytest.mark.parametrize("name", ["default", "akamaster", "he2015"])
+@pytest.mark.parametrize("name", ["default", "fast", "akamaster", "he2015"])
 def test_recipe_trains_as_plain_pytorch_does(name, tiny):
     kzoo.set_precision("float64")
     recipe = kzoo.recipe(name).override(epochs=EPOCHS, batch_size=12, learning_rate=0.02, precision="float64")

@@ -133,6 +133,13 @@ def test_chenyaofo_has_the_constants_of_its_configuration():
     np.testing.assert_allclose(rates, 0.05 * (1 + np.cos(np.pi * np.arange(400) / 400)))
 
 
+def test_fast_is_one_cycle_of_30_epochs():
+    recipe = kzoo.recipe("fast")
+    rates = schedule_for(recipe, steps_per_epoch=100).rates
+    assert (len(rates), np.argmax(rates), recipe.patience) == (3000, 450, None)
+    assert (max(rates), rates[0], rates[-1]) == pytest.approx((0.4, 0.0, 0.0), abs=2e-3)
+
+
 @pytest.mark.parametrize("name", ["akamaster", "he2015", "chenyaofo"])
 def test_recipes_of_the_papers_do_not_stop_early(name):
     assert kzoo.recipe(name).patience is None
