@@ -576,6 +576,10 @@ TABLE = {
             "construction": Takes(None, refused=[3, "resnet20", True]),
         },
     ),
+    "save_torch_checkpoint": (
+        {"model": lambda things: things["model"], "path": "made/saved.pt", "layout": "akamaster"},
+        {"model": Takes(refused=[None, 3, "resnet20"]), "path": NEW_PATH, "layout": choice()},
+    ),
     "save_weights": (
         {"model": lambda things: things["model"], "path": "a.weights.h5"},
         {

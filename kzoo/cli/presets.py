@@ -2,12 +2,12 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
 import kzoo
-from kzoo.choices import LayoutName
+from kzoo.choices import LayoutName, Precision
 from kzoo.cli.options import AsJson, DataDir, model_option, one_of
 from kzoo.cli.showing import cell, lines, show, table
 
@@ -79,12 +79,16 @@ def save(
     measure: Annotated[bool, typer.Option("--measure/--no-measure", help="Evaluate the model for the card.")] = True,
     description: Annotated[str | None, typer.Option(help="What the card begins with.")] = None,
     licence: Annotated[str | None, typer.Option(help="SPDX identifier of the weights' licence.")] = None,
+    precision: Annotated[
+        str | None, one_of(get_args(Precision), "Of the preset.", show_default="that of the training")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Save a run as a preset, with a card of all that is known of its training."""
     opened = kzoo.Run(run)
     dataset = opened.load_dataset(data, data_dir=data_dir) if data else None
-    path = opened.save_preset(folder, dataset, measure=measure, description=description, licence=licence)
+    about: Any = {"description": description, "licence": licence, "precision": precision}
+    path = opened.save_preset(folder, dataset, measure=measure, **about)
     show({"path": path}, as_json, f"Saved {path}: read {path / 'README.md'}, then `kzoo preset push` it", wrap=False)
 
 

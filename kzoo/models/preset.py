@@ -99,7 +99,7 @@ class Preset:
         with precision(self.config.precision):
             try:
                 with variables_without_values(), deep_recursion():
-                    model = _built(construction)
+                    model = built_by(construction)
                     check_header(header, variables_of(model))
             except FileError as error:
                 raise ValueError(f"{path} does not hold weights of {construction.model}: {error}.") from None
@@ -194,10 +194,11 @@ def with_preset(constructor: str, sizes: tuple[int, ...], arguments: Arguments) 
 def built_from(info: PresetInfo) -> keras.Model:
     """Returns a new model of a preset that kzoo knows by name, in float32 as those were published."""
     with precision("float32"):
-        return _built(info.construction)
+        return built_by(info.construction)
 
 
-def _built(construction: Construction) -> keras.Model:
+def built_by(construction: Construction) -> keras.Model:
+    """Returns a new model of a construction, in the precision of the process."""
     from kzoo.models import residual
 
     model: keras.Model = getattr(residual, construction.constructor)(*construction.sizes, **construction.arguments)

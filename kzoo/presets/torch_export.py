@@ -5,6 +5,7 @@ import os
 import keras
 import numpy as np
 
+from kzoo import arguments
 from kzoo.durable import output_path, written_file
 from kzoo.presets.checkpoint import require_torch
 from kzoo.presets.layouts import layout_named
@@ -49,5 +50,5 @@ def save_torch_checkpoint(model: keras.Model, path: str | os.PathLike[str], *, l
         state[name] = torch.tensor(np.ascontiguousarray(value.transpose(axes_of(variable))))
         if name.endswith(".running_var"):
             state[name.replace("running_var", "num_batches_tracked")] = torch.tensor(0)
-    with written_file(output_path(path)) as aside:
+    with written_file(output_path(arguments.path(path, "path"))) as aside:
         torch.save(state, aside)

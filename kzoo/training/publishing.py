@@ -1,16 +1,17 @@
 """Makes a preset of a run: its weights, and a card of what is known of the training."""
 
-import dataclasses
 import json
 import os
 from pathlib import Path
 from types import NoneType
-from typing import Any
+from typing import Any, get_args
 
 import keras
 import numpy as np
 
+from kzoo import ops
 from kzoo.arguments import boolean, instance, text
+from kzoo.choices import Precision, check_choice
 from kzoo.data import Dataset, Split
 from kzoo.data.fingerprint import fingerprint
 from kzoo.evaluation import (
@@ -22,6 +23,7 @@ from kzoo.evaluation import (
     log_softmax,
     predict_in_whole_batches,
 )
+from kzoo.models.preset import built_by
 from kzoo.presets import Construction, save_preset
 from kzoo.training.json_files import read_json
 from kzoo.training.known_recipes import RECIPES
@@ -39,8 +41,11 @@ def save_run(
     measure: bool = True,
     description: str | None = None,
     licence: str | None = None,
+    precision: Precision | None = None,
 ) -> Path:
     """Does what `Run.save_preset` says."""
+    if precision is not None:
+        check_choice("precision", precision, get_args(Precision))
     instance(dataset, "dataset", (Dataset, NoneType), "a kzoo.Dataset, such as `kzoo.load_dataset` returns")
     measure = boolean(measure, "measure")
     said = {"description": description, "licence": licence}
@@ -57,6 +62,8 @@ def save_run(
     except ValueError as error:
         raise ValueError(f"{run.directory / 'config.json'} must say how its model was built: {error}") from error
     model = run.load_model()
+    if precision is not None:
+        model = _in_precision(model, built, precision)
     about |= _facts(run, config, metrics)
     temperature = None
     if measure and (dataset is not None or config["data"]["source"] is not None):
@@ -77,6 +84,14 @@ def save_run(
         about=about,
         construction=built,
     )
+
+
+def _in_precision(model: keras.Model, construction: Construction, precision: Precision) -> keras.Model:
+    """Returns a model of the same weights that computes in another precision."""
+    with ops.precision(precision):
+        copy = built_by(construction)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def measured_on(model: keras.Model, dataset: Dataset) -> tuple[dict[str, Any], float | None]:
@@ -162,8 +177,9 @@ def _facts(run: Run, config: dict[str, Any], metrics: dict[str, Any]) -> dict[st
 
 
 def _name_of(recipe: dict[str, Any]) -> str | None:
-    """Returns the name of a recipe of kzoo, if a run's is exactly that."""
+    """Returns the name of a recipe of kzoo, if a run's is that, and the precision if that is another."""
     for name, known in RECIPES.items():
-        if json.loads(json.dumps(dataclasses.asdict(known))) == recipe:
-            return name
+        expected = json.loads(json.dumps(known.record()))
+        if expected | {"precision": recipe["precision"]} == recipe:
+            return name if expected == recipe else f"{name}, in {recipe['precision']}"
     return None

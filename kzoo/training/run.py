@@ -215,8 +215,8 @@ class Run:
             directory: Path of the folder, new, empty or of a preset, which is replaced.
             dataset: The `Dataset` of the training. Defaults to `None`, to load it as `load_dataset` does; of a dataset
                 that was made in a program, the card has what the training has measured.
-            **about: `measure`, `False` to measure nothing anew; `description` and `licence` (an SPDX identifier),
-                strings for the card.
+            **about: `measure`, `False` to measure nothing anew; `precision`, if the preset shall compute in another one
+                than the training; `description` and `licence` (an SPDX identifier), strings for the card.
 
         Returns:
             The path of the folder.

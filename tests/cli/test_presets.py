@@ -9,6 +9,7 @@ from commands import kzoo_command, printed_json
 from PIL import Image
 
 import kzoo
+from kzoo.training.publishing import _name_of
 
 
 def test_preset_list_names_all_of_them():
@@ -102,6 +103,25 @@ def test_run_whose_data_have_changed_is_measured_on_none(trained, tmp_path):
     kept = trained.save_preset(tmp_path / "preset", other, measure=False)
     about = json.loads((kept / "config.json").read_text())["about"]
     assert about["test"].keys() == {"accuracy", "loss"}
+
+
+def test_preset_computes_in_the_precision_that_is_asked_for(trained, tmp_path):
+    printed_json("preset", "save", trained.directory, tmp_path / "preset", "--precision", "float64")
+    preset, content = kzoo.Preset(tmp_path / "preset"), json.loads((tmp_path / "preset" / "config.json").read_text())
+    assert content["precision"] == "float64"
+    assert content["about"]["recipe"]["precision"] == "float32"  # of the training
+    model = preset.load_model()
+    assert model.get_layer("stem_conv").compute_dtype == "float64"
+    for one, other in zip(model.get_weights(), trained.load_model().get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(ValueError, match="`precision` must be one of .* Received: precision='float46'"):
+        trained.save_preset(tmp_path / "other", precision="float46")
+
+
+@pytest.mark.parametrize(("precision", "name"), [("float32", "fast"), ("mixed_bfloat16", "fast, in mixed_bfloat16")])
+def test_recipe_of_a_card_has_a_name(precision, name):
+    recorded = kzoo.recipe("fast").override(precision=precision).record()
+    assert _name_of(json.loads(json.dumps(recorded))) == name
 
 
 def test_run_of_another_model_is_no_preset(trained, tmp_path):
