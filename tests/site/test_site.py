@@ -5,7 +5,6 @@ Run by `tox run -e docs`, which builds it into the folder that KZOO_SITE names.
 
 import functools
 import http.server
-import json
 import os
 import threading
 from html.parser import HTMLParser
@@ -13,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
-from browser import IS_HERE, REASON, chromium
+from browser import IS_HERE, REASON, chromium, complaints, opened
 
 if not os.environ.get("KZOO_SITE"):
     pytest.skip("needs the built site: tox run -e docs", allow_module_level=True)
@@ -109,26 +108,12 @@ OPENED = ("index.html", "recipes.html", "reference/training.html")
 @pytest.mark.parametrize("page", OPENED)
 def test_page_opens_without_a_complaint(browser, address, page, width, scheme):
     """No error in the console, no request beyond the site's files, nothing wider than the window."""
-    browser.get("about:blank")
-    browser.get_log("performance")
-    browser.get_log("browser")
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     # What the page before remembered of the reader's choice.
     browser.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": address.rstrip("/"), "storageTypes": "all"})
-    browser.get(address + page)
-    asked = [
-        entry["params"]["request"]["url"]
-        for entry in (json.loads(each["message"])["message"] for each in browser.get_log("performance"))
-        if entry["method"] == "Network.requestWillBeSent"
-    ]
+    asked = opened(browser, address + page, width, scheme)
     assert asked
     assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
-    assert [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
-    wide = browser.execute_script("return document.documentElement.scrollWidth - window.innerWidth")
-    assert wide <= 0
+    assert complaints(browser) == []
     used = browser.execute_script("return document.body.getAttribute('data-md-color-scheme')")
     assert used == {"light": "default", "dark": "slate"}[scheme]
     if folder := os.environ.get("KZOO_SCREENSHOTS"):
