@@ -32,8 +32,8 @@ th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align:
 th { white-space: normal; vertical-align: bottom; } th.name, td.name { text-align: left; }
 code { font-size: .88rem; } pre { padding: .6rem; background: var(--soft); white-space: pre-wrap; }
 @media (max-width: 34rem) { dl { grid-template-columns: 1fr; } dt { margin-top: .5rem; } }
-@media print { :root { font-size: 10pt; --ink: #000; --page: #fff; --soft: #fff; --line: #999; --soft-ink: #333; --yes: #005a8c;
-  --no: #a63f00; --open: #444; } body { max-width: none; }
+@media print { :root { font-size: 10pt; --ink: #000; --page: #fff; --soft: #fff; --line: #999; --soft-ink: #333;
+  --yes: #005a8c; --no: #a63f00; --open: #444; } body { max-width: none; }
   figure, .claim, tr { break-inside: avoid; } .wide { overflow: visible; } th, td { padding: .15rem .3rem; }
   table { font-size: 8pt; } th, td { white-space: normal; } }
 """
