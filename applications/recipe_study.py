@@ -29,7 +29,6 @@ LEFT_OUT: dict[str, dict[str, Any]] = {
     "weight decay": {"weight_decay": 0.0},
     "decay on kernels alone": {"decay_on": "all"},
     "crops": {"crop_padding": 0},
-    "small crops": {"crop_padding": 4},
     "mirror images": {"flip": False},
     "reflected padding": {"pad_mode": "constant"},
 }
