@@ -4,6 +4,7 @@ import base64
 import functools
 import html
 import importlib.resources
+import re
 from typing import Any
 
 from starlette.requests import Request
@@ -90,17 +91,22 @@ def _documentation() -> str:
     for path, methods in api["paths"].items():
         for method, operation in methods.items():
             answers = "".join(
-                f"<li><strong>{status}</strong> {html.escape(answer['description'])}</li>"
+                f"<li><strong>{status}</strong> {_words(answer['description'])}</li>"
                 for status, answer in operation["responses"].items()
             )
             title = f"<span class='method'>{method.upper()}</span> <code>{html.escape(path)}</code>"
-            words = f"<p>{html.escape(operation['summary'])}</p><ul>{answers}</ul>"
+            words = f"<p>{_words(operation['summary'])}</p><ul>{answers}</ul>"
             parts.append(f"<section class='panel'><h2>{title}</h2>{words}</section>")
     head = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>kzoo: interface</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<link rel="icon" href="data:,"><link rel="stylesheet" href="/page.css"></head><body><main class="docs">'
     )
-    words = f"<h1>{html.escape(api['info']['title'])}</h1><p>{html.escape(api['info']['description'])}</p>"
+    words = f"<h1>{html.escape(api['info']['title'])}</h1><p>{_words(api['info']['description'])}</p>"
     links = '<p><a href="/">The page</a> and <a href="/openapi.json">the same for programs</a> (OpenAPI 3.1).</p>'
     return f"{head}{words}{links}{''.join(parts)}</main></body></html>"
+
+
+def _words(text: str) -> str:
+    """Returns a text as HTML, what stands between backticks as code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(text))

@@ -328,6 +328,8 @@ def test_interface_is_described(tiny_server):
     status, page = tiny_server.request("GET", "/docs")
     assert status == 200
     assert b"/v2/models/{name}/infer" in page
+    assert b"<code>error</code> says why" in page
+    assert b"`" not in page
 
 
 def test_deadline_of_a_header_is_honoured(tiny_server):
