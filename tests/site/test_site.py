@@ -109,6 +109,7 @@ OPENED = ("index.html", "recipes.html", "reference/training.html")
 def test_page_opens_without_a_complaint(browser, address, page, width, scheme):
     """No error in the console, no request beyond the site's files, nothing wider than the window."""
     # What the page before remembered of the reader's choice.
+    browser.get("about:blank")
     browser.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": address.rstrip("/"), "storageTypes": "all"})
     asked = opened(browser, address + page, width, scheme)
     assert asked
