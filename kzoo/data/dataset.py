@@ -137,6 +137,11 @@ class Dataset:
             train, held_out = carve_validation(train, validation, split_seed)
         return cls(name, names, train, held_out, tested, flip)
 
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{len(getattr(self, part)):,} {part}" for part in ("train", "validation", "test"))
+        size = "x".join(map(str, self.image_shape))
+        return f"Dataset({self.name!r}, {self.classes} classes, images of {size}: {counts})"
+
     @property
     def classes(self) -> int:
         """Number of classes."""

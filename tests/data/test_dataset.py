@@ -148,3 +148,8 @@ def test_carve_validation_rejects_a_fraction_out_of_range(fraction):
 def test_carve_validation_rejects_classes_of_one():
     with pytest.raises(ValueError, match=r"`split` must have a class of two items or more. Received: 2 items"):
         carve_validation(split_of([0, 1]), 0.5)
+
+
+def test_dataset_is_shown_in_a_line():
+    expected = "Dataset('digits', 10 classes, images of 32x32x3: 1,295 train, 143 validation, 359 test)"
+    assert repr(kzoo.load_dataset("digits")) == expected
