@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from kzoo.data import Dataset, Split, carve_validation
+from kzoo.data import Dataset, Split, carve_validation, load_dataset
 
 
 def split_of(labels: list[int], seed: int = 0) -> Split:
@@ -152,4 +152,4 @@ def test_carve_validation_rejects_classes_of_one():
 
 def test_dataset_is_shown_in_a_line():
     expected = "Dataset('digits', 10 classes, images of 32x32x3: 1,295 train, 143 validation, 359 test)"
-    assert repr(kzoo.load_dataset("digits")) == expected
+    assert repr(load_dataset("digits")) == expected
