@@ -118,11 +118,14 @@ def to_torch(
     found = kzoo.Preset(source) if is_preset(source) else kzoo.Run(source)
     model = found.load_model()
     kzoo.save_torch_checkpoint(model, out, layout=layout)
-    mean, deviation = (value.tolist() for value in model.get_layer("normalization").get_weights())
-    content = {"checkpoint": out, "model": model.name, "layout": layout, "mean": mean, "deviation": deviation}
-    shown = [", ".join(f"{value:.4f}" for value in values) for values in (mean, deviation)]
-    takes = f"It takes (pixels / 255 - mean) / deviation, with mean {shown[0]} and deviation {shown[1]}."
-    show(content, as_json, f"Wrote {out}: {model.name} in the layout {layout!r}.\n{takes}", wrap=False)
+    content: dict[str, Any] = {"checkpoint": out, "model": model.name, "layout": layout}
+    said = [f"Wrote {out}: {model.name} in the layout {layout!r}."]
+    if any(layer.name == "normalization" for layer in model.layers):  # else it takes what its caller has normalized
+        mean, deviation = (value.tolist() for value in model.get_layer("normalization").get_weights())
+        content |= {"mean": mean, "deviation": deviation}
+        shown = [", ".join(f"{value:.4f}" for value in values) for values in (mean, deviation)]
+        said.append(f"It takes (pixels / 255 - mean) / deviation, with mean {shown[0]} and deviation {shown[1]}.")
+    show(content, as_json, "\n".join(said), wrap=False)
 
 
 def _as_json(found: "kzoo.PresetInfo") -> dict[str, object]:

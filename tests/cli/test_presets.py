@@ -162,3 +162,11 @@ def test_to_torch_writes_a_checkpoint_that_import_reads(tmp_path):
     read, preset = kzoo.resnet20(weights=weights), kzoo.load_preset("digits/resnet20")
     kernels = [keras.ops.convert_to_numpy(model.get_layer("stem_conv").kernel) for model in (read, preset)]
     np.testing.assert_array_equal(*kernels)
+
+
+def test_to_torch_takes_a_model_without_normalization(tmp_path):
+    pytest.importorskip("torch")
+    model = kzoo.resnet(8, input_shape=(8, 8, 3), include_preprocessing=False)
+    preset = kzoo.save_preset(model, tmp_path / "preset")
+    printed = printed_json("preset", "to-torch", preset, "--layout", "akamaster", "--out", tmp_path / "a.pt")
+    assert printed.keys() == {"checkpoint", "model", "layout"}
