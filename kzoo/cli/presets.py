@@ -118,14 +118,25 @@ def to_torch(
     found = kzoo.Preset(source) if is_preset(source) else kzoo.Run(source)
     model = found.load_model()
     kzoo.save_torch_checkpoint(model, out, layout=layout)
-    content: dict[str, Any] = {"checkpoint": out, "model": model.name, "layout": layout}
-    said = [f"Wrote {out}: {model.name} in the layout {layout!r}."]
-    if any(layer.name == "normalization" for layer in model.layers):  # else it takes what its caller has normalized
-        mean, deviation = (value.tolist() for value in model.get_layer("normalization").get_weights())
-        content |= {"mean": mean, "deviation": deviation}
-        shown = [", ".join(f"{value:.4f}" for value in values) for values in (mean, deviation)]
-        said.append(f"It takes (pixels / 255 - mean) / deviation, with mean {shown[0]} and deviation {shown[1]}.")
-    show(content, as_json, "\n".join(said), wrap=False)
+    content = {"checkpoint": out, "model": model.name, "layout": layout} | _normalization_of(model)
+    said = f"Wrote {out}: {model.name} in the layout {layout!r}.{_what_it_takes(content)}"
+    show(content, as_json, said, wrap=False)
+
+
+def _what_it_takes(content: dict[str, Any]) -> str:
+    if "mean" not in content:
+        return ""
+    mean, deviation = (", ".join(f"{value:.4f}" for value in content[name]) for name in ("mean", "deviation"))
+    return f"\nIt takes (pixels / 255 - mean) / deviation, with mean {mean} and deviation {deviation}."
+
+
+def _normalization_of(model: Any) -> dict[str, Any]:
+    """Returns the mean and deviation of a model's normalization: nothing if it leaves that to its caller."""
+    for layer in model.layers:
+        if layer.name == "normalization":
+            mean, deviation = (value.tolist() for value in layer.get_weights())
+            return {"mean": mean, "deviation": deviation}
+    return {}
 
 
 def _as_json(found: "kzoo.PresetInfo") -> dict[str, object]:

@@ -12,7 +12,7 @@ COMMANDS = {
     "list", "describe", "train", "evaluate", "predict", "compare", "runs", "export", "serve", "import",
     "launch", "doctor",
     "data prepare", "data info", "data cache list", "data cache clear", "parity record", "parity compare",
-    "preset list", "preset info", "preset fetch", "preset add", "preset save", "preset push",
+    "preset list", "preset info", "preset fetch", "preset add", "preset save", "preset push", "preset to-torch",
     "recipe list", "recipe show", "sweep", "study", "explain",
 }  # fmt: skip
 

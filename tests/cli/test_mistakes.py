@@ -133,7 +133,7 @@ def digits8():
         (["data", "prepare", "cifar11"], "Did you mean 'cifar10'?"),
         (["describe", "resnet21"], "Did you mean 'resnet20'?"),
         (["train", "resnet_20"], "Did you mean 'resnet20'?"),
-        (["train", "resnet20", "--recipe", "he2016"], "`--recipe` must be one of default, akamaster, "),
+        (["train", "resnet20", "--recipe", "he2016"], "`--recipe` must be one of default, fast, akamaster, "),
         (["train", "resnet20", "--recipe", "akamster"], "Did you mean 'akamaster'?"),
         (["train", "resnet20", "--precision", "float23"], "Did you mean 'float32'?"),
         (["evaluate", "RUN", "--split", "tset"], "Did you mean 'test'?"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -386,7 +387,8 @@ def test_checkpoints_are_taken_every_so_many_steps(data, tmp_path, monkeypatch):
     go(data, tmp_path / "run", RECIPE.override(epochs=2, patience=0), checkpoint_every=3)
     assert steps[0] == 0
     assert steps[-1] == 2 * PER_EPOCH
-    assert set(steps) <= {0, 3, 6, 7, 9, 10, 12, 2 * PER_EPOCH}  # those that are due while one is written are left out
+    assert len(steps) >= 3  # one that is due while another is written waits for it
+    assert all(step % PER_EPOCH == 0 or step - before >= 3 for before, step in itertools.pairwise(steps))
 
 
 def test_two_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tmp_path):
