@@ -5,6 +5,7 @@ import importlib.abc
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -84,6 +85,8 @@ class _CheckFirst(importlib.abc.MetaPathFinder):
         if fullname == "keras":
             sys.meta_path.remove(self)
             check_backend()
+            if remark := environment.backend_remark():
+                warnings.warn(remark, stacklevel=1)
 
 
 class _Quietly(importlib.abc.MetaPathFinder):

@@ -265,6 +265,36 @@ def test_names_are_there_at_once_and_at_first_use(code, program):
     assert done.stdout.splitlines()[-1:] == ["True"], done.stderr
 
 
+@pytest.mark.parametrize(
+    ("names", "variable", "setting", "said"),
+    [
+        (["tensorflow", "torch"], "", None, "KERAS_BACKEND=torch"),
+        (["tensorflow", "jax", "torch"], "", "tensorflow", "KERAS_BACKEND=jax or KERAS_BACKEND=torch"),
+        (["tensorflow"], "", None, None),
+        (["tensorflow", "torch"], "tensorflow", None, None),
+        (["tensorflow", "torch"], "torch", None, None),
+        (["tensorflow", "torch"], "", "torch", None),
+    ],
+)
+def test_default_that_nobody_asked_for_is_told(settings, installed, monkeypatch, names, variable, setting, said):
+    installed(*names)
+    monkeypatch.setenv("KERAS_BACKEND", variable)
+    if setting:
+        settings.write_text(json.dumps({"backend": setting}))
+    remark = environment.backend_remark()
+    assert remark is None if said is None else remark.endswith(f"another backend that is installed: {said}")
+
+
+def test_program_tells_of_the_default_and_a_script_does_not(tmp_path, no_choice):
+    for name in ("keras", *BACKENDS):
+        (tmp_path / "fake" / name).mkdir(parents=True)
+        (tmp_path / "fake" / name / "__init__.py").write_text("raise OSError('torn')")
+    said = "runs on tensorflow, Keras's default. "
+    variables = {**no_choice, "PYTHONPATH": os.pathsep.join([str(tmp_path / "fake"), *sys.path])}
+    assert said in _run_python("import sys; sys.argv = ['kzoo']; import kzoo; kzoo.fit", **variables).stderr
+    assert said not in _run_python("import kzoo; kzoo.fit", **variables).stderr
+
+
 def test_process_is_tuned_before_keras_is_imported():
     code = "import sys, kzoo.acceleration.process as p; print(p.is_asked_for(), 'keras' in sys.modules)"
     assert _run_python(f"import sys; sys.argv = ['kzoo']; {code}").stdout.split() == ["True", "False"]
