@@ -5,7 +5,7 @@
 Each row is trained with the same number of epochs, on the same split, with the same seeds. What matters most comes
 first: all rows with one seed, then all with the next. The same command goes on where it was left; what fails stays in
 the table. `results.csv` has a row a training, `table.md` a row a recipe. Choose by the validation split alone: the test
-split is there to be reported. `--smoke` trains two rows on tiny images.
+split is there to be reported. `--smoke` trains ResNet-8 for two rows on tiny images.
 """
 
 import argparse
@@ -124,7 +124,7 @@ def main() -> None:
     """Trains what is missing, and prints the table."""
     arguments = parse_arguments()
     if arguments.smoke:
-        arguments.epochs, arguments.seeds, arguments.image_size = 1, 1, 8
+        arguments.model, arguments.epochs, arguments.seeds, arguments.image_size = "resnet8", 1, 1, 8
     options: dict[str, Any] = {"data_dir": arguments.data_dir, "image_size": arguments.image_size}
     dataset = kzoo.load_dataset(arguments.data, **options, flip=arguments.flip)
     changes: dict[str, Any] = {"epochs": arguments.epochs, "patience": 0, "precision": arguments.precision}

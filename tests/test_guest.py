@@ -103,7 +103,7 @@ import kzoo
 split = kzoo.Split(np.random.RandomState(0).randint(0, 256, (40, 8, 8, 3)).astype("uint8"), np.arange(40) % 2)
 dataset = kzoo.Dataset("noise", ("a", "b"), split, split, split, flip=False)
 recipe = kzoo.recipe("default").override(epochs=1, patience=0, precision=PRECISION)
-run = kzoo.train("resnet20", dataset, recipe, run_dir="run-" + PRECISION, verbose=0)
+run = kzoo.train("resnet8", dataset, recipe, run_dir="run-" + PRECISION, verbose=0)
 kzoo.evaluate_saved(run.directory, dataset=dataset)
 run.load_model().predict(split.images, verbose=0)
 """,

@@ -242,7 +242,7 @@ def test_programs_that_load_models_have_keras_from_the_start(name, lazy, monkeyp
 def test_program_evaluates_a_run_in_a_process_of_its_own(tmp_path):
     run = str(tmp_path / "run")
     small = ["--image-size", "8", "--json"]
-    trained = kzoo_program("train", "plain20", "--epochs", "1", "--patience", "0", "--run", run, *small)
+    trained = kzoo_program("train", "resnet8", "--epochs", "1", "--patience", "0", "--run", run, *small)
     assert trained.returncode == 0, trained.stderr
     evaluated = kzoo_program("evaluate", run, "--json")
     assert json.loads(evaluated.stdout)["accuracy"] == json.loads(trained.stdout)["test_accuracy"], evaluated.stderr

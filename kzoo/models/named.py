@@ -2,12 +2,16 @@
 
 Parameters are the trainable ones for 10 classes; errors are the papers' top-1 on the test set of the original CIFAR-10.
 
+`resnet8` and `resnet14` are not in He's table: they are students in distillation (Mirzadeh et al., 2020), and quick.
+
 Whatever has no underscore here is a name of `kzoo.models` and `kzoo`, which import everything. Nothing here needs Keras
 before a model is built: what builds it is named by its function in `kzoo.models.residual`.
 """
 
 from kzoo.models.registry import named as _named
 
+resnet8 = _named("resnet8", "ResNet-8, He's form with one block a stage: 75,290 parameters.", "resnet", 8)
+resnet14 = _named("resnet14", "ResNet-14, He's form with two blocks a stage: 172,506 parameters.", "resnet", 14)
 resnet20 = _named("resnet20", "ResNet-20 (He et al., 2015, table 6): 269,722 parameters, 8.75 % error.", "resnet", 20)
 resnet32 = _named("resnet32", "ResNet-32 (He et al., 2015, table 6): 464,154 parameters, 7.51 % error.", "resnet", 32)
 resnet44 = _named("resnet44", "ResNet-44 (He et al., 2015, table 6): 658,586 parameters, 7.17 % error.", "resnet", 44)

@@ -80,7 +80,7 @@ def test_whole_history_is_read(run_directory):
 @pytest.mark.parametrize("seed", [-1, 2**64])
 @pytest.mark.parametrize(
     "arguments",
-    [["train", "plain20", "--run", "new"], ["parity", "record", "new.npz", "--image-size", "8"]],
+    [["train", "resnet8", "--run", "new"], ["parity", "record", "new.npz", "--image-size", "8"]],
     ids=["train", "parity"],
 )
 def test_seed_out_of_range_is_told_before_anything_is_written(program, seed, arguments, tmp_path, monkeypatch):
@@ -100,8 +100,8 @@ def test_seed_out_of_range_is_told_before_anything_is_written(program, seed, arg
         lambda seed, data: kzoo.load_dataset("digits", split_seed=seed),
         lambda seed, data: kzoo.Batches(data.train, 10, seed=seed),
         lambda seed, data: kzoo.resnet20(input_shape=(8, 8, 3), seed=seed),
-        lambda seed, data: kzoo.train("plain20", data, seed=seed),
-        lambda seed, data: kzoo.fit(kzoo.plain20(input_shape=(8, 8, 3)), data, seed=seed),
+        lambda seed, data: kzoo.train("resnet8", data, seed=seed),
+        lambda seed, data: kzoo.fit(kzoo.resnet8(input_shape=(8, 8, 3)), data, seed=seed),
     ],
     ids=["load_dataset", "Batches", "resnet20", "train", "fit"],
 )

@@ -3,7 +3,7 @@ import json
 import pytest
 from commands import kzoo_command, printed_json
 
-QUICK = ["--image-size", "8", "--steps", "1", "--model", "plain20", "--dropout", "0"]
+QUICK = ["--image-size", "8", "--steps", "1", "--model", "resnet8", "--dropout", "0"]
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def test_parity_compare_passes_what_agrees(recordings, tmp_path):
     result = kzoo_command(*command, "--report", tmp_path / "report.md")
     assert result.exit_code == 0
     assert "All within tolerance." in result.output
-    assert (tmp_path / "report.md").read_text().startswith("# plain20 on digits: a, b")
+    assert (tmp_path / "report.md").read_text().startswith("# resnet8 on digits: a, b")
     assert printed_json(*command)["passed"] is True
 
 

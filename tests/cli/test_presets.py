@@ -35,7 +35,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     dataset = kzoo.load_dataset("digits", image_size=8)
     recipe = kzoo.Recipe(epochs=1, batch_size=256, patience=None)
-    return kzoo.train("resnet20", dataset, recipe, run_dir=folder / "run", verbose=0)
+    return kzoo.train("resnet8", dataset, recipe, run_dir=folder / "run", verbose=0)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_photo_is_predicted_by_a_preset(saved, trained, tmp_path):
 
 def test_preset_info_shows_a_folder(saved):
     content = printed_json("preset", "info", saved)
-    assert content["model"]["depth"] == 20
+    assert content["model"]["depth"] == 8
     assert content["folder"] == str(saved)
 
 

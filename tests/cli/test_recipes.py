@@ -30,7 +30,7 @@ def test_train_takes_a_file_and_settings(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('base = "akamaster"\nepochs = 1\nbatch_size = 512\n')
     options = ["--image-size", "8", "--run", tmp_path / "run", "--quiet"]
-    kzoo_command("train", "plain20", "--recipe", path, "--set", "label_smoothing=0.25", *options)
+    kzoo_command("train", "resnet8", "--recipe", path, "--set", "label_smoothing=0.25", *options)
     recipe = json.loads((tmp_path / "run" / "config.json").read_text())["recipe"]
     assert recipe == json.loads(json.dumps(kzoo.Run(tmp_path / "run").recipe.record()))
     assert (recipe["batch_size"], recipe["nesterov"], recipe["label_smoothing"]) == (512, False, 0.25)
@@ -49,4 +49,4 @@ def test_train_takes_a_file_and_settings(tmp_path):
 )
 def test_train_says_what_is_wrong_with_a_recipe(arguments, message):
     with pytest.raises((ValueError, OSError), match=message):
-        kzoo_command("train", "plain20", *arguments)
+        kzoo_command("train", "resnet8", *arguments)

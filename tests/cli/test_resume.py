@@ -25,7 +25,7 @@ def signals_as_they_were():
 @pytest.fixture
 def train(program, tmp_path, colours):
     """Returns a function that trains for two epochs of four steps each, with whatever options beside."""
-    arguments = ["train", "resnet20", "--data", colours, "--image-size", "8", "--epochs", "2", "--batch-size", "12"]
+    arguments = ["train", "resnet8", "--data", colours, "--image-size", "8", "--epochs", "2", "--batch-size", "12"]
     return lambda *options: program(*arguments, "--run", tmp_path / "run", "--quiet", *options)
 
 
@@ -49,7 +49,7 @@ def test_signals_end_a_training_with_the_command_that_goes_on(program, train, tm
             ended, said = train("--resume")
         assert ended == code
         assert f"{number.name}: finishing the step, then writing a checkpoint." in said
-        assert "A checkpoint was written. To go on: kzoo train resnet20 --data" in said
+        assert "A checkpoint was written. To go on: kzoo train resnet8 --data" in said
         assert said.rstrip().endswith("--resume")
         assert newest_state(tmp_path / "run" / "checkpoints").numbers["step"] == step
     assert train("--resume")[0] == 0
@@ -86,7 +86,7 @@ def test_runs_are_listed_with_the_command_that_goes_on(train, tmp_path, monkeypa
         train()
     shown = CliRunner().invoke(app, ["runs", str(tmp_path)]).stdout.splitlines()
     assert shown[0] == f"{tmp_path / 'run'}  interrupted, 1 of 2 epochs"
-    assert shown[1].startswith("    kzoo train resnet20 --data ")
+    assert shown[1].startswith("    kzoo train resnet8 --data ")
     assert shown[1].endswith(f" --quiet --run {tmp_path / 'run'} --resume")
     (one,) = json.loads(CliRunner().invoke(app, ["runs", str(tmp_path), "--json"]).stdout)
     assert (one["state"], one["command"]) == ("interrupted", shown[1].strip())

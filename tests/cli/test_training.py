@@ -15,13 +15,13 @@ QUICK = ["--epochs", "2", "--batch-size", "32", "--lr", "0.05", "--patience", "0
 def run(colours, tmp_path_factory):
     directory = tmp_path_factory.mktemp("runs") / "run"
     arguments = ["--data", colours, "--run", directory, "--dropout", "0.1", "--seed", "3", "--flip", *QUICK]
-    return directory, printed_json("train", "resnet20", *arguments)
+    return directory, printed_json("train", "resnet8", *arguments)
 
 
 def test_train_leaves_its_metrics(run):
     directory, metrics = run
     assert json.loads((directory / "metrics.json").read_text()) == metrics
-    assert (metrics["model"], metrics["data"], metrics["seed"]) == ("resnet20", "colours", 3)
+    assert (metrics["model"], metrics["data"], metrics["seed"]) == ("resnet8", "colours", 3)
     assert (metrics["backend"], metrics["epochs_run"]) == (keras.backend.backend(), 2)
 
 
@@ -41,9 +41,9 @@ def test_evaluate_agrees_with_the_training(run):
 
 
 def test_evaluate_takes_model_weights_and_data(colours, tmp_path):
-    model = kzoo.resnet20(input_shape=(12, 12, 3), classes=3)
+    model = kzoo.resnet8(input_shape=(12, 12, 3), classes=3)
     kzoo.save_weights(model, tmp_path / "m.weights.h5")
-    arguments = ["--model", "resnet20", "--weights", tmp_path / "m.weights.h5", "--data", colours]
+    arguments = ["--model", "resnet8", "--weights", tmp_path / "m.weights.h5", "--data", colours]
     test = kzoo.load_dataset(colours).test
     expected = kzoo.evaluate(model, test.images, test.labels)
     assert printed_json("evaluate", *arguments)["loss"] == pytest.approx(expected.loss, rel=1e-4)
@@ -75,7 +75,7 @@ def test_predict_names_a_class_for_any_image(run, tmp_path):
 def test_train_names_what_it_wrote_and_the_next_command(colours, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     quick = ["--data", colours, "--batch-size", "32", "--run", "my run"]
-    result = kzoo_command("train", "resnet20", *quick, "--epochs", "4", "--patience", "1", "--min-delta", "99")
+    result = kzoo_command("train", "resnet8", *quick, "--epochs", "4", "--patience", "1", "--min-delta", "99")
     lines = result.stdout.splitlines()
     assert [line.split("  ")[0] for line in lines[:2]] == ["epoch 1/4", "epoch 2/4"]
     assert lines[2] == "stopped in epoch 2 of 4; the weights are those of epoch 1"
@@ -87,14 +87,14 @@ def test_train_names_what_it_wrote_and_the_next_command(colours, tmp_path, monke
 def test_train_prints_json_and_nothing_else(colours, tmp_path):
     quick = ["--data", colours, "--batch-size", "32", "--run", tmp_path / "run"]
     stopping = ["--epochs", "4", "--patience", "1", "--min-delta", "99"]
-    result = kzoo_command("train", "resnet20", *quick, *stopping, "--json")
+    result = kzoo_command("train", "resnet8", *quick, *stopping, "--json")
     assert json.loads(result.stdout)["stopped_early"] is True
     assert "stopped in epoch 2 of 4" in result.stderr
 
 
 def test_train_is_quiet_if_told(colours, tmp_path):
     quick = ["--data", colours, "--batch-size", "32", "--epochs", "2", "--patience", "1", "--run", tmp_path / "run"]
-    assert kzoo_command("train", "resnet20", *quick, "--quiet").output == ""
+    assert kzoo_command("train", "resnet8", *quick, "--quiet").output == ""
     assert (tmp_path / "run" / "metrics.json").is_file()
 
 
@@ -110,7 +110,7 @@ def test_compare_takes_a_folder_and_names_what_is_unfinished(run, tmp_path):
 
 def test_compare_draws_the_curves(run, tmp_path):
     rows = printed_json("compare", run[0], run[0], "--picture", tmp_path / "curves.png")
-    assert [row["model"] for row in rows] == ["resnet20", "resnet20"]
+    assert [row["model"] for row in rows] == ["resnet8", "resnet8"]
     with Image.open(tmp_path / "curves.png") as picture:
         assert picture.size > (800, 300)
 
@@ -139,9 +139,9 @@ def test_evaluate_with_mirror_images_says_so(run):
 
 def test_train_learns_from_a_teacher(run, colours, tmp_path, monkeypatch):
     monkeypatch.setattr("kzoo.training.distillation._check_answers", lambda *_: None)  # after two epochs
-    given = ["train", "plain20", "--data", colours, "--epochs", "1", "--batch-size", "32", "--patience", "0"]
+    given = ["train", "resnet8", "--data", colours, "--epochs", "1", "--batch-size", "32", "--patience", "0"]
     given += ["--run", tmp_path / "run", "--teacher", run[0], "--set", "distillation_weight=0.5"]
     printed_json(*given)
     taught = kzoo.Run(tmp_path / "run").config
-    assert taught["teacher"]["name"] == "resnet20"
+    assert taught["teacher"]["name"] == "resnet8"
     assert (taught["recipe"]["distillation_weight"], kzoo.Run(tmp_path / "run").recipe.temperature) == (0.5, 4.0)

@@ -13,8 +13,8 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
-import sys
 import tomllib
 import unittest
 from pathlib import Path
@@ -38,10 +38,11 @@ def run_python(example):
 
 
 def run_shell(example):
-    here = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    if example.parsed.startswith("kzoo serve "):
+        serve(example)
+        return
     done = subprocess.run(
         ["bash", "-e", "-o", "pipefail", "-c", example.parsed],
-        env=here,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -52,6 +53,15 @@ def run_shell(example):
         raise AssertionError(
             f"exit {done.returncode} of\n{example.parsed}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
         )
+
+
+def serve(example):
+    """Starts a server, and returns when it answers. It serves until the page has ended."""
+    command = ["bash", "-c", f"exec {example.parsed}"]
+    server = example.namespace["servers"].enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+    example.namespace["servers"].callback(server.terminate)
+    if not any(line.startswith("Serving ") for line in server.stdout):
+        raise AssertionError(f"exit {server.wait()} of\n{example.parsed}")
 
 
 LANGUAGES = {
@@ -67,14 +77,16 @@ SYBIL = Sybil([*(CodeBlockParser(*pair) for pair in LANGUAGES.items()), SkipPars
 
 
 def missing(*names):
-    return any(importlib.util.find_spec(name) is None for name in names)
+    """Returns whether one of some modules or programs is not installed."""
+    return any(importlib.util.find_spec(name) is None and shutil.which(name) is None for name in names)
 
 
 def blocks(page):
     """Yields the examples of a page in order: blocks, and the comments that skip the next one."""
     document = SYBIL.parse(page)
-    document.namespace.update(__name__="__main__", missing=missing)
-    yield from document.examples()
+    with contextlib.ExitStack() as servers:
+        document.namespace.update(__name__="__main__", missing=missing, servers=servers)
+        yield from document.examples()
 
 
 def place(example):
@@ -82,17 +94,17 @@ def place(example):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_blocks_of_a_page_run(page, tmp_path, monkeypatch):
+def test_blocks_of_a_page_run(page, path_of_programs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    left_out = []
-    for example in blocks(page):
-        try:
-            example.evaluate()
-        except unittest.SkipTest as reason:
-            left_out.append(f"{place(example)}: {reason}")
-        except Exception as error:
-            raise AssertionError(f"{place(example)} does not run: {error!r}") from error
-    print("\n".join(left_out))
+    monkeypatch.setenv("PATH", path_of_programs)
+    with contextlib.closing(blocks(page)) as examples:
+        for example in examples:
+            try:
+                example.evaluate()
+            except unittest.SkipTest as reason:
+                print(f"{place(example)}: {reason}")
+            except Exception as error:
+                raise AssertionError(f"{place(example)} does not run: {error!r}") from error
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

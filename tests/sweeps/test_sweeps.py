@@ -60,7 +60,7 @@ def trained(monkeypatch):
 
 def go(data, folder, **options):
     options = {"grid": {"learning_rate": [0.1, 0.2]}, "seeds": 2, "verbose": 0, **options}
-    return kzoo.sweep("plain20", data, QUICK, directory=folder, **options)
+    return kzoo.sweep("resnet8", data, QUICK, directory=folder, **options)
 
 
 def rows_of(file):
@@ -145,7 +145,7 @@ def test_unforeseen_error_ends_the_sweep(data, tmp_path, trained):
 )
 def test_directory_of_another_sweep_is_refused(data, tmp_path, trained, change, message):
     go(data, tmp_path / "s")
-    given = {"model": "plain20", "recipe": QUICK, "directory": tmp_path / "s", "verbose": 0} | change
+    given = {"model": "resnet8", "recipe": QUICK, "directory": tmp_path / "s", "verbose": 0} | change
     with pytest.raises(ValueError, match=message):
         kzoo.sweep(dataset=data, **given)
 
@@ -157,7 +157,7 @@ def test_directory_with_other_content_is_refused(data, tmp_path, trained):
 
 
 def test_model_or_setting_that_is_none_is_told_before_anything_is_there(data, tmp_path, trained):
-    for model, grid in (("plain21", {}), ("plain20", {"epochs": [0]})):
+    for model, grid in (("resnet9", {}), ("resnet8", {"epochs": [0]})):
         with pytest.raises(ValueError, match="must be .* Received: "):
             kzoo.sweep(model, data, QUICK, grid=grid, directory=tmp_path / "s", verbose=0)
     assert not (tmp_path / "s").exists()
@@ -194,7 +194,7 @@ def test_each_training_is_a_line_where_there_is_no_terminal(data, tmp_path, trai
 def test_command_shows_the_table_and_compare_shows_it_again(tmp_path, monkeypatch, trained):
     monkeypatch.setattr(Trained, "__call__", lambda self, *arguments, dropout, **rest: CALL(self, *arguments, **rest))
     options = ["--image-size", "8", "--set", "learning_rate=0.1,0.2", "--seeds", "2", "--out", tmp_path / "s"]
-    shown = kzoo_command("sweep", "plain20", *options).output
+    shown = kzoo_command("sweep", "resnet8", *options).output
     assert "0.6000 ± 0.1414" in shown
     again = kzoo_command("compare", tmp_path / "s").output
     assert again in shown
@@ -213,7 +213,7 @@ def test_command_takes_of_the_data_what_train_takes(flip, tmp_path, monkeypatch,
 
     monkeypatch.setattr(Trained, "__call__", call)
     options = ["--image-size", "8", "--set", "learning_rate=0.1", "--seeds", "1", "--out", tmp_path / "s"]
-    kzoo_command("sweep", "plain20", *options, "--channels", "1", "--flip" if flip else "--no-flip")
+    kzoo_command("sweep", "resnet8", *options, "--channels", "1", "--flip" if flip else "--no-flip")
     assert trained.calls == [(0.1, 0)]
 
 
@@ -223,7 +223,7 @@ CALL = Trained.__call__
 def test_sweep_trains(data, tmp_path):
     recipe = kzoo.recipe("default").override(epochs=1, batch_size=8, patience=0)
     options = {"grid": {"class_weights": [None, {"c": 2.0}]}, "seeds": [4], "verbose": 0}
-    found = kzoo.sweep("plain20", data, recipe, directory=tmp_path / "s", **options)
+    found = kzoo.sweep("resnet8", data, recipe, directory=tmp_path / "s", **options)
     good, bad = found.members
     run = kzoo.Run(good.directory)
     assert (run.config["seed"], run.recipe) == (4, recipe)

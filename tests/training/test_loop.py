@@ -404,5 +404,5 @@ def test_constant_rate_is_that_of_a_schedule_to_the_bit(tiny, tmp_path):
 
 def test_run_records_the_arguments_of_the_model(tiny, tmp_path):
     recipe = QUICK.override(epochs=1, patience=0)
-    run = kzoo.train("resnet20", tiny, recipe, run_dir=tmp_path / "run", verbose=0, dropout=0.1)
+    run = kzoo.train("resnet8", tiny, recipe, run_dir=tmp_path / "run", verbose=0, dropout=0.1)
     assert run.config["model"]["arguments"] == {"dropout": 0.1}
