@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -24,11 +25,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="resnet20", choices=kzoo.list_models(), help="what the weights are of")
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
-        "--weights", default="akamaster_resnet20", help="preset (name, folder or hf://owner/name), or .weights.h5 file"
+        "--weights",
+        default="cifar10-jpeg/resnet20",
+        help="preset (name, folder or hf://owner/name), or .weights.h5 file",
     )
     source.add_argument("--run", help="run directory of the network to transfer, instead of --model and --weights")
     parser.add_argument("--data", default="digits", help="name of the new dataset, or path of a folder or zip")
     parser.add_argument("--data-dir", help="folder of prepared datasets")
+    parser.add_argument("--image-size", type=int, help="pixels to resize to, where images have several sizes")
     parser.add_argument(
         "--flip", action=argparse.BooleanOptionalAction, help="mirror images at random; default: where known to be safe"
     )
@@ -90,7 +94,8 @@ def main() -> None:
     """Transfers and reports."""
     arguments = parse_arguments()
     base = kzoo.recipe("default").override(epochs=arguments.epochs, patience=0)
-    dataset = kzoo.load_dataset(arguments.data, data_dir=arguments.data_dir, flip=arguments.flip)
+    options: dict[str, Any] = {"data_dir": arguments.data_dir, "image_size": arguments.image_size}
+    dataset = kzoo.load_dataset(arguments.data, **options, flip=arguments.flip)
     if arguments.smoke:
         digits = kzoo.load_dataset("digits", image_size=(8, 8))
         dataset, known = part_of(digits, range(5, 10)), part_of(digits, range(5))
