@@ -81,18 +81,6 @@ def backend_problem() -> str | None:
     return _explain(choice, installed_backends())
 
 
-def backend_remark() -> str | None:
-    """Returns what to say where Keras takes TensorFlow, nobody has asked for it, and others are installed, too.
-
-    Keras writes its default into its settings file by itself, so that file is nobody's wish if it says TensorFlow.
-    """
-    choice, others = backend_choice(), [name for name in installed_backends() if name != "tensorflow"]
-    if os.environ.get("KERAS_BACKEND") or choice.name != "tensorflow" or not others:
-        return None
-    variables = " or ".join(f"KERAS_BACKEND={name}" for name in others)
-    return f"runs on tensorflow, Keras's default. To run on another backend that is installed: {variables}"
-
-
 def _is_installed(name: str) -> bool:
     # A folder that merely has the name, in the current directory or left behind by an uninstall, has no origin.
     if sys.modules.get(name) is not None:

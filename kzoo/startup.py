@@ -68,6 +68,21 @@ def take_only_backend() -> None:
     os.environ["KERAS_BACKEND"] = environment.taken_backend = installed[0]
 
 
+def backend_remark() -> str | None:
+    """Returns what to say where Keras takes TensorFlow, nobody has asked for it, and others are installed, too.
+
+    Keras writes its default into its settings file by itself, so that file is nobody's wish if it says TensorFlow.
+    """
+    choice, others = (
+        environment.backend_choice(),
+        [name for name in environment.installed_backends() if name != "tensorflow"],
+    )
+    if os.environ.get("KERAS_BACKEND") or choice.name != "tensorflow" or not others:
+        return None
+    variables = " or ".join(f"KERAS_BACKEND={name}" for name in others)
+    return f"runs on tensorflow, Keras's default. To run on another backend that is installed: {variables}"
+
+
 def check_backend_before_keras() -> None:
     """Calls `check_backend` when Keras is about to be imported, whatever part of the program needs it first."""
     sys.meta_path.insert(0, _CheckFirst())
@@ -85,7 +100,7 @@ class _CheckFirst(importlib.abc.MetaPathFinder):
         if fullname == "keras":
             sys.meta_path.remove(self)
             check_backend()
-            if remark := environment.backend_remark():
+            if remark := backend_remark():
                 warnings.warn(remark, stacklevel=1)
 
 

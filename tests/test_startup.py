@@ -281,7 +281,7 @@ def test_default_that_nobody_asked_for_is_told(settings, installed, monkeypatch,
     monkeypatch.setenv("KERAS_BACKEND", variable)
     if setting:
         settings.write_text(json.dumps({"backend": setting}))
-    remark = environment.backend_remark()
+    remark = startup.backend_remark()
     assert remark is None if said is None else remark.endswith(f"another backend that is installed: {said}")
 
 
