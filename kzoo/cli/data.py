@@ -54,11 +54,17 @@ def info(
     show(summary, as_json, "\n".join([lines(summary), *_advice(summary, image_size)]))
 
 
+_FEW_IMAGES = 1280  # for training: fewer than ten batches
+
+
 def _advice(summary: dict[str, Any], image_size: int | None) -> list[str]:
-    """Returns what is to be said to images of several sizes, if nobody has said to what size they are brought."""
-    if image_size is not None or len(summary.get("sizes", ())) < 2:
-        return []
-    return ["The images have different sizes. A training needs one, such as --image-size 64."]
+    """Returns what a training of these images needs: one size, and some steps in each epoch."""
+    advice = []
+    if image_size is None and len(summary.get("sizes", ())) > 1:
+        advice.append("The images have different sizes. A training needs one, such as --image-size 64.")
+    if summary["images"]["train"] < _FEW_IMAGES:
+        advice.append("The images are few: batches of 128 would make few steps. Train with --batch-size 16.")
+    return advice
 
 
 cache = typer.Typer(help="Decoded images.", no_args_is_help=True)

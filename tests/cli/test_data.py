@@ -17,6 +17,11 @@ def test_info_says_none_where_nothing_is_found(colours):
     assert {"unreadable: none", "leaked: none"} <= set(said)
 
 
+def test_info_says_what_few_images_need(colours):
+    assert "Train with --batch-size 16." in kzoo_command("data", "info", colours).stdout
+    assert "--batch-size" not in kzoo_command("data", "info", "digits", "--image-size", 8).stdout
+
+
 def test_info_says_what_images_of_different_sizes_need(colours, tmp_path):
     photos = shutil.copytree(colours, tmp_path / "photos")
     assert "--image-size" not in kzoo_command("data", "info", photos).stdout
