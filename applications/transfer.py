@@ -1,6 +1,6 @@
 """Transfers a trained ResNet to new classes: a new head on frozen features first, then all of it at a lower rate.
 
-    KERAS_BACKEND=torch python applications/transfer.py --model resnet56 --weights cifar10-jpeg/resnet56 --data photos/
+    KERAS_BACKEND=torch python applications/transfer.py --data photos/ --image-size 32
 
 What is trained already comes from a preset or a `.weights.h5` file (`--weights`), or from a run directory (`--run`).
 Batch normalization of the features stays as it was trained, in both phases: a small data set would spoil its

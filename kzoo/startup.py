@@ -73,11 +73,8 @@ def backend_remark() -> str | None:
 
     Keras writes its default into its settings file by itself, so that file is nobody's wish if it says TensorFlow.
     """
-    choice, others = (
-        environment.backend_choice(),
-        [name for name in environment.installed_backends() if name != "tensorflow"],
-    )
-    if os.environ.get("KERAS_BACKEND") or choice.name != "tensorflow" or not others:
+    others = [name for name in environment.installed_backends() if name != "tensorflow"]
+    if os.environ.get("KERAS_BACKEND") or environment.backend_choice().name != "tensorflow" or not others:
         return None
     variables = " or ".join(f"KERAS_BACKEND={name}" for name in others)
     return f"runs on tensorflow, Keras's default. To run on another backend that is installed: {variables}"

@@ -1,6 +1,6 @@
 """A `kzoo` for pages that does not import Keras anew for each command: a process that has, forked once a command.
 
-`python warm_program.py SOCKET` waits at a socket. The program that `write_program` writes sends it arguments, folder,
+`python warm_program.py SOCKET` waits at a socket. The program that `warm_program` writes sends it arguments, folder,
 environment and open streams, and ends as the fork does. It runs the real program instead where a variable has been
 changed that is read at import, such as KERAS_BACKEND, and for `kzoo serve`, which is ended by a signal.
 """
@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,10 @@ def warm_program(folder: Path) -> Iterator[Path]:
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         assert server.stdout.readline() == b"ready\n"
-        yield folder
-        server.terminate()
+        try:
+            yield folder
+        finally:
+            server.terminate()
 
 
 def serve(address: str) -> None:
@@ -94,6 +97,8 @@ def _run(main: Any, caller: socket.socket) -> None:
         if isinstance(status, str):
             print(status, file=sys.stderr)
             status = 1
+    except BaseException:
+        traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
