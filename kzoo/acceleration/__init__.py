@@ -18,6 +18,7 @@ models are of a subclass of `keras.Model`, which overrides what Keras calls on a
 | `tensorflow_gradients.py` | gradients of one's own on TensorFlow that leave nothing behind |
 | `tensorflow_model.py` | functional models on TensorFlow |
 | `jax_steps.py`, `jax_model.py` | steps on JAX that use their memory again |
+| `jax_once.py` | results that XLA computes once, whoever reads them |
 | `jax_products.py` | products in forms of kzoo's that have all derivatives of JAX |
 | `jax_onednn.py` | convolutions and matrix products of the oneDNN inside jaxlib |
 | `optimizer.py` | an optimizer that may step all weights at once |

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from jax import numpy as jnp
 
-from kzoo.acceleration import jax_products, process
+from kzoo.acceleration import jax_once, jax_products, process
 from kzoo.acceleration.registry import Acceleration, NotHereError, find
 
 _OPTION = "xla_multiheap_size_constraint_per_heap"
@@ -32,8 +32,13 @@ def takes(model: Any) -> bool:
         and model.steps_per_execution == 1
         and keras.distribution.distribution() is None
         and model._kzoo_team is None
-        and ACCELERATION.is_active()
+        and is_active()
     )
+
+
+def is_active() -> bool:
+    """Returns whether there are options to compile with, and Keras does not compile by Flax."""
+    return find(_JIT) is jax.jit and (ACCELERATION.is_active() or jax_once.ACCELERATION.is_active())
 
 
 def compiled(step: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -42,11 +47,14 @@ def compiled(step: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return lambda state, iterator: compiled_step(state, next(iterator))
 
 
-def jit(step: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """Does what `jax.jit` does to a step, and divides its memory into blocks that its largest tensor fits into.
+def jit(
+    step: Callable[..., Any], *, options_for: Callable[[Any], dict[str, Any]] | None = None, **options: Any
+) -> Callable[..., Any]:
+    """Does what `jax.jit` does to a step, with the options that are on.
 
-    How large that is depends on the size of a batch, and the compiler takes the size of the blocks as an option. So
-    the step is compiled once for every shape of its data, which are its last argument; JAX does the same.
+    One divides the step's memory into blocks that its largest tensor fits into. How large that is depends on the size
+    of a batch. So the step is compiled once for every shape of its data, its last argument; JAX does the same.
+    `options_for` finds the options for a program, those that are on by default.
     """
     plain = jax.jit(step, **options)
     is_outermost = find(_IS_OUTERMOST)
@@ -59,11 +67,16 @@ def jit(step: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         data = jax.tree.leaves(arguments[-1])
         shapes = tuple((jnp.shape(tensor), getattr(tensor, "dtype", None)) for tensor in data)
         if shapes not in by_shape:
-            chosen = _memory_options(_largest_tensor(plain.trace(*arguments).jaxpr.jaxpr))
+            chosen = (options_for or _options)(plain.trace(*arguments).jaxpr.jaxpr)
             by_shape[shapes] = jax.jit(step, **options, compiler_options=chosen) if chosen else plain
         return by_shape[shapes](*arguments)
 
     return compiled_for_shape
+
+
+def _options(program: Any) -> dict[str, Any]:
+    options: dict[str, Any] = dict(jax_once.OPTIONS) if jax_once.ACCELERATION.is_active() else {}
+    return options | (_memory_options(program) if ACCELERATION.is_active() else {})
 
 
 def _largest_tensor(jaxpr: Any) -> int:
@@ -76,12 +89,13 @@ def _largest_tensor(jaxpr: Any) -> int:
     return max([0, *found, *(tensor.size * tensor.dtype.itemsize for tensor in tensors if hasattr(tensor, "dtype"))])
 
 
-def _memory_options(largest: int) -> dict[str, int] | None:
+def _memory_options(program: Any) -> dict[str, Any]:
     """Returns what divides memory into blocks, where it can be kept then.
 
     With smaller blocks than a tensor takes XLA would give each tensor a block to itself for all of the step.
     """
-    return {_OPTION: max(_BLOCK, largest)} if largest <= process.LARGEST_KEPT and _compiler_knows(_OPTION) else None
+    largest = _largest_tensor(program)
+    return {_OPTION: max(_BLOCK, largest)} if largest <= process.LARGEST_KEPT and _compiler_knows(_OPTION) else {}
 
 
 @functools.cache
@@ -101,9 +115,8 @@ def _check() -> bool:
         raise NotHereError("freed memory is not kept: set KZOO_TUNE_PROCESS=1 before kzoo is imported")
     if jax.default_backend() != "cpu":
         raise NotHereError("for CPUs: other devices have allocators of their own")
-    if find(_JIT) is not jax.jit:
-        raise NotHereError("Keras compiles by Flax")
-    return _compiler_knows(_OPTION) and float(jit(lambda state, x: x.sum() + state)(1.0, np.ones(3))) == 4
+    step = jit(lambda state, x: x.sum() + state, options_for=_memory_options)
+    return _compiler_knows(_OPTION) and float(step(1.0, np.ones(3))) == 4
 
 
 ACCELERATION = Acceleration(

@@ -148,7 +148,7 @@ class Team:
                 out_specs=PartitionSpec(),
                 check_vma=False,
             )
-            jit = jax_steps.jit if jax_steps.ACCELERATION.is_active() else jax.jit
+            jit = jax_steps.jit if jax_steps.is_active() else jax.jit
             return jit(divided, donate_argnums=0 if keeps is None else ())
 
         def run(state: Any, iterator: Any) -> Any:

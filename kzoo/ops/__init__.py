@@ -22,6 +22,7 @@ from kzoo.ops.settings import deterministic, precision, set_precision
 
 __all__ = [
     "batch_norm",
+    "computed_once",
     "conv2d",
     "conv2d_relu",
     "deterministic",
@@ -43,7 +44,7 @@ __all__ = [
 
 FASTER_FORMS = {
     "tensorflow": {"batch_norm", "conv2d", "look_up", "move_averages", "normalize", "sgd_step", "subsample"},
-    "jax": {"conv2d", "conv2d_relu", "look_up", "move_averages", "subsample"},
+    "jax": {"computed_once", "conv2d", "conv2d_relu", "look_up", "move_averages", "subsample"},
     "torch": {
         "batch_norm",
         "conv2d",
@@ -77,6 +78,7 @@ def _form(name: str, **parts: Any) -> Callable[..., Any]:
 
 conv2d = _form("conv2d")
 conv2d_relu = _form("conv2d_relu", convolve=conv2d)
+computed_once = _form("computed_once")
 _batch_norm_alone = _form("batch_norm")
 _batch_norm_of_parts: Callable[..., Any] = getattr(_of_backend, "batch_norm_of_parts", sharded.batch_norm)
 scale_shift = _form("scale_shift")

@@ -64,6 +64,11 @@ def conv2d_relu(
     return ops.relu(y if residual is None else y + as_floats(residual, y))
 
 
+def computed_once(x: Tensor) -> Tensor:
+    """Returns a tensor of any shape that several operations read; none of them need compute it again."""
+    return x
+
+
 def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
     """Normalizes each channel over the batch and space, then scales and shifts.
 

@@ -17,6 +17,7 @@ from jax import numpy as jnp
 from keras import config, ops
 
 from kzoo.acceleration import jax_onednn, jax_products
+from kzoo.acceleration.jax_once import computed_once as computed_once
 from kzoo.ops import generic
 from kzoo.shards import Part
 

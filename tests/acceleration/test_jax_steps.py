@@ -61,6 +61,10 @@ def asked(monkeypatch):
     return found
 
 
+def memory_options():
+    return jax_steps._memory_options(jax.make_jaxpr(lambda x: x + 1)(1.0).jaxpr)
+
+
 def page_faults(how):
     clean = {name: value for name, value in os.environ.items() if name not in process._SETTINGS}
     command = [sys.executable, "-c", PROGRAM, how]
@@ -83,7 +87,7 @@ def test_blocks_are_as_large_as_the_largest_tensor(size, expected, asked):
         traced.append(x.shape)
         return jax.lax.scan(lambda total, _: (total + jnp.sum(jnp.tile(x, size)), None), state, length=2)[0]
 
-    step = jax_steps.jit(function)
+    step = jax_steps.jit(function, options_for=jax_steps._memory_options)
     for _ in range(2):
         assert step(jnp.zeros(()), np.ones(1, np.float32)) == 2 * size
     assert asked[-1] == expected
@@ -91,7 +95,7 @@ def test_blocks_are_as_large_as_the_largest_tensor(size, expected, asked):
 
 
 def test_inputs_of_other_shapes_have_options_of_their_own(asked):
-    step = jax_steps.jit(lambda state, x: jnp.sum(x + state))
+    step = jax_steps.jit(lambda state, x: jnp.sum(x + state), options_for=jax_steps._memory_options)
     assert step(1.0, np.ones(3)) == 6
     assert step(1.0, np.ones(2**25, np.float32)) == 2**26
     assert step(1.0, np.ones(3)) == 6
@@ -109,13 +113,13 @@ def test_a_step_within_another_program_takes_no_options():
 
 def test_what_the_compiler_does_not_know_is_not_asked_for(monkeypatch):
     monkeypatch.setattr(jax_steps, "_OPTION", "xla_no_such_option")
-    assert jax_steps._memory_options(10) is None
+    assert memory_options() == {}
 
 
 def test_gpus_and_users_keep_their_own_way(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", f"--{OPTION}=1000000")
-    assert jax_steps._memory_options(10) is None
+    assert memory_options() == {}
     monkeypatch.delenv("XLA_FLAGS")
     jax_steps._compiler_knows.cache_clear()
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert jax_steps._memory_options(10) is None
+    assert memory_options() == {}
