@@ -21,6 +21,7 @@ from kzoo.serving.runtime import ExportedModel
 from kzoo.serving.tensors import described_outputs, read_tensor, written_output
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
+_LONGEST_TIMEOUT = 2**64 - 1  # Triton's is an integer of 64 bits
 _EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration"]
 
 
@@ -101,8 +102,9 @@ def _timeout(microseconds: Any) -> float | None:
     """Returns the seconds that Triton's `timeout` means, which 0 leaves to the server."""
     if microseconds is None or microseconds == 0:
         return None
-    if type(microseconds) is not int or microseconds < 0:
-        raise BadRequest(f'"timeout" must be in microseconds, an integer. Received: {short(microseconds)}.')
+    if type(microseconds) is not int or not 0 < microseconds <= _LONGEST_TIMEOUT:
+        expected = "an integer from 0 to 2^64 - 1"
+        raise BadRequest(f'"timeout" must be in microseconds, {expected}. Received: {short(microseconds)}.')
     return microseconds / 1e6
 
 

@@ -183,6 +183,7 @@ def test_v2_timeout_of_triton_is_taken(triton):
     given = http.InferInput("image", list(IMAGES.shape), "UINT8")
     given.set_data_from_numpy(IMAGES)
     close(triton.infer("tiny", [given], timeout=5_000_000).as_numpy("logits"))
+    close(triton.infer("tiny", [given], timeout=2**64 - 1).as_numpy("logits"))
     with pytest.raises(Exception, match="The answer was not ready within 1e-06 seconds"):
         triton.infer("tiny", [given], timeout=1)
 
@@ -237,11 +238,14 @@ def with_binary(content, *, size=None, head=None, name="image_bytes", datatype="
         ),
         (json.dumps({"inputs": [image_tensor()], "outputs": 3}).encode(), {}, '"outputs" must be a list of objects'),
         (json.dumps({"inputs": [image_tensor()], "parameters": 3}).encode(), {}, '"parameters" must be an object'),
-        (
-            json.dumps({"inputs": [image_tensor()], "parameters": {"timeout": -1}}).encode(),
-            {},
-            '"timeout" must be in microseconds',
-        ),
+        *[
+            (
+                json.dumps({"inputs": [image_tensor()], "parameters": {"timeout": timeout}}).encode(),
+                {},
+                f'"timeout" must be in microseconds, an integer from 0 to 2^64 - 1. Received: {str(timeout)[:40]}',
+            )
+            for timeout in (-1, 2**64, 10**400, 1.5)
+        ],
         (
             json.dumps(
                 {

@@ -16,6 +16,7 @@ from PIL import Image
 from tiny_exports import images_of, png, write_export
 
 import kzoo
+from kzoo.serving import Limits
 from kzoo.serving.settings import Settings
 
 V1 = "/v1/models/tiny:predict"
@@ -271,25 +272,43 @@ def test_odd_requests_are_answered_and_logged_without_control_characters(tiny_se
     assert "\x1b" not in tiny_server.said()
 
 
-def test_error_of_the_server_itself_is_told_by_its_id_alone(caplog):
-    pytest.importorskip("prometheus_client")
-    from kzoo.serving.metrics import Metrics
-    from kzoo.serving.observing import Observed
-
-    async def broken(scope, receive, send):
-        raise RuntimeError("the body was: secret")
-
+def asked_in_process(app, method="GET", path="/metrics", headers=()):
+    """Sends one request to an ASGI application; returns what it sends back."""
     sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
 
     async def send(message):
         sent.append(message)
 
-    scope = {"type": "http", "method": "GET", "headers": [(b"x-request-id", b"seven")], "client": None}
+    scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b""}
+    scope |= {"http_version": "1.1", "scheme": "http", "root_path": "", "client": None, "server": None}
+    scope["headers"] = [(b"host", b"localhost"), *headers]
+    asyncio.run(app(scope, receive, send))
+    return sent
+
+
+@pytest.mark.parametrize("place", ["endpoint", "gate"])
+def test_error_of_the_server_itself_is_told_by_its_id_alone(place, monkeypatch, caplog):
+    pytest.importorskip("prometheus_client")
+    from kzoo.serving import app, guard
+    from kzoo.serving.answers import Service
+    from kzoo.serving.metrics import Metrics
+
+    def broken(*_):
+        raise RuntimeError("the body was: secret")
+
     metrics = Metrics()
-    asyncio.run(Observed(broken, metrics)(scope, None, send))
-    assert sent[0]["status"] == 500
-    assert json.loads(sent[1]["body"]) == {"error": "The server failed. Its log says why, at seven."}
-    assert "secret" in caplog.text  # there the traceback is
+    monkeypatch.setattr(*((metrics, "text") if place == "endpoint" else (guard.Gate, "_check_host")), broken)
+    application = app.application(Service(None, None, Limits(), metrics), Settings("127.0.0.1", 8080))
+    start, end = asked_in_process(application, headers=[(b"x-request-id", b"seven")])
+    assert (start["status"], dict(start["headers"])[b"x-request-id"]) == (500, b"seven")
+    assert dict(start["headers"])[b"content-type"] == b"application/json"
+    assert json.loads(end["body"]) == {"error": "The server failed. Its log says why, at seven."}
+    assert caplog.text.count("Traceback") == 1  # where the secret is
+    assert caplog.text.count("RuntimeError: the body was: secret") == 1
+    monkeypatch.undo()
     assert b'status="500"' in metrics.text()[0]
 
 
