@@ -26,9 +26,10 @@ async def predict(request: Request) -> Response:
     with service.repository.used(name, version) as loaded, service.predictions.admitted():
         told_of(request, loaded.model)
         body = await request.body()
-        asked = await service.predictions.read(body, _asked, body, loaded.model, service)
-        told_of(request, loaded.model, asked.batch)
-        outputs = await service.predictions.outputs(loaded, asked, seconds_of(request))
+        async with service.predictions.within(seconds_of(request)):
+            asked = await service.predictions.read(body, _asked, body, loaded.model, service)
+            told_of(request, loaded.model, asked.batch)
+            outputs = await service.predictions.outputs(loaded, asked)
         columns = {name: outputs[name].tolist() for name in OUTPUTS}
     if asked.columns:
         return json_response({"outputs": columns})

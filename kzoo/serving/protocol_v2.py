@@ -43,10 +43,11 @@ async def infer(request: Request) -> Response:
         told_of(request, loaded.model)
         body = await request.body()
         length = request.headers.get(HEADER_LENGTH)
-        question = await service.predictions.read(body, _question, body, length, loaded.model, service)
-        told_of(request, loaded.model, question.asked.batch)
-        seconds = seconds_of(request) if question.seconds is None else question.seconds
-        outputs = await service.predictions.outputs(loaded, question.asked, seconds)
+        async with service.predictions.within(seconds_of(request)) as deadline:
+            question = await service.predictions.read(body, _question, body, length, loaded.model, service)
+            told_of(request, loaded.model, question.asked.batch)
+            deadline.bring_forward(question.seconds)
+            outputs = await service.predictions.outputs(loaded, question.asked)
     return _answer(question, loaded.model, outputs)
 
 

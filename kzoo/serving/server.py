@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +18,7 @@ from kzoo.serving.settings import Settings, key_of_environment
 
 _GRACE_SECONDS = 20
 _WATCH_SECONDS = 1.0
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def serve(
@@ -134,8 +136,12 @@ def _url(settings: Settings) -> str:
 
 
 def usable_cores() -> int:
-    """Returns how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Returns how many cores this process may use; in a container with a quota no more than that."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):  # there is none, or its quota is "max"
+        quota, period = _CPU_QUOTA.read_text().split()
+        cores = min(cores, max(1, math.ceil(int(quota) / int(period))))
+    return cores
 
 
 def _check_installed() -> None:
