@@ -13,7 +13,7 @@ from kzoo.export.signatures import INPUTS, OUTPUTS
 from kzoo.serving.answers import Service, json_response, seconds_of, told_of
 from kzoo.serving.errors import NotFound, short
 from kzoo.serving.json_bodies import read_json
-from kzoo.serving.requests import Asked, asked_by_v1, shape_of
+from kzoo.serving.requests import Asked, asked_by_v1, most_lists, shape_of
 from kzoo.serving.runtime import ExportedModel
 
 _KINDS = {"logits": ("DT_FLOAT", True), "probabilities": ("DT_FLOAT", True), "class_index": ("DT_INT64", False)}
@@ -38,7 +38,8 @@ async def predict(request: Request) -> Response:
 
 
 def _asked(body: bytes, model: ExportedModel, service: Service) -> Asked:
-    return asked_by_v1(read_json(body), model.decoding, service.limits)
+    payload = read_json(body, most_lists(model.decoding, service.limits))
+    return asked_by_v1(payload, model.decoding, service.limits)
 
 
 async def status(request: Request) -> Response:

@@ -15,7 +15,7 @@ from kzoo.export.signatures import OUTPUTS
 from kzoo.serving.answers import Service, json_response, seconds_of, told_of, version_of_kzoo
 from kzoo.serving.errors import BadRequest, Refused, short
 from kzoo.serving.json_bodies import read_json, write_json
-from kzoo.serving.requests import Asked, asked_by_v2, shape_of
+from kzoo.serving.requests import Asked, asked_by_v2, most_lists, shape_of
 from kzoo.serving.runners import Outputs
 from kzoo.serving.runtime import ExportedModel
 from kzoo.serving.tensors import described_outputs, read_tensor, written_output
@@ -59,7 +59,7 @@ def _question(body: bytes, length: str | None, model: ExportedModel, service: Se
             raise BadRequest(
                 f"{HEADER_LENGTH} must be at most the body's {len(body):,} bytes. Received: {short(length)}."
             )
-    payload = read_json(body[:size])
+    payload = read_json(body[:size], most_lists(model.decoding, service.limits))
     if not isinstance(payload, dict):
         raise BadRequest('The body must be a JSON object with a list of "inputs".')
     inputs = payload.get("inputs")

@@ -227,6 +227,12 @@ def of_base64(text: Any, name: str) -> bytes:
         raise BadRequest(f"The file of {name} must be base64 text.") from None
 
 
+def most_lists(decoding: Decoding, limits: Limits) -> int:
+    """Returns how many lists and objects a request may need: twice those of its images' rows and pixels, and some."""
+    height, width, _ = shape_of(decoding)
+    return 2 * limits.batch * (height * width + height + 3) + 1000
+
+
 def shape_of(decoding: Decoding) -> tuple[int, ...]:
     """Returns `(height, width, channels)` of what a model takes."""
     return (*(decoding.image_size or ()), decoding.channels)

@@ -75,6 +75,18 @@ def test_v1_fractions_are_answered_where_floats_are_asked_for(tiny_server):
     close([row["logits"] for row in answer["predictions"]], images=images)
 
 
+@pytest.mark.parametrize(
+    ("path", "payload"),
+    [
+        (V1, {"instances": [{"image": image} for image in images_of(128).tolist()]}),
+        (V2, {"inputs": [{"name": "image", "shape": [128, *SIZE, 3], "datatype": "UINT8", "data": images_of(128).tolist()}]}),
+    ],
+    ids=["V1", "V2"],
+)
+def test_lists_are_as_many_as_the_largest_request_needs(path, payload, tiny_server):
+    assert tiny_server.post(path, payload)[0] == 200
+
+
 def test_v1_version_is_asked_by_its_number(tiny_server):
     for version, scale in ((1, 1.0), (12, 2.0)):
         path = f"/v1/models/tiny/versions/{version}:predict"
@@ -217,8 +229,9 @@ def with_binary(content, *, size=None, head=None, name="image_bytes", datatype="
         (*with_binary(b"ab", shape=(2**31,)), "must have a shape of integers"),
         (*with_binary(b"ab", shape=(2**30,)), "must have at most"),
         (b'{"inputs": [', {}, "The body must be JSON. Received: Expecting value at byte 12."),
-        (b"[" * 200_000, {}, "The body must be JSON that is not nested that deep."),
-        (b'{"a":' * 200_000, {}, "The body must be JSON that is not nested that deep."),
+        (b"[" * 5_000, {}, "The body must be JSON that is not nested that deep."),
+        (b'{"a":' * 5_000, {}, "The body must be JSON that is not nested that deep."),
+        (b'{"inputs": [' + b"{}," * 8000, {}, "JSON of at most 7,912 lists and objects. Received: 8,002."),
         (b'{"inputs": ' + b"9" * 5000 + b"}", {}, "numbers of at most 4,300 digits"),
         (b'{"inputs": "\xff"}', {}, "The body must be JSON in UTF-8."),
         (b"[]", {}, 'The body must be a JSON object with a list of "inputs".'),
