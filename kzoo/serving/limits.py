@@ -21,7 +21,8 @@ class Limits:
         deadline_seconds: Number, after which a request that is not answered yet is given up, from when its body is
             there. A request may name an earlier one. Defaults to `30`.
         header_seconds: Number, within which the headers of a request must arrive. Defaults to `10`.
-        body_seconds: Number, within which the body must follow. Defaults to `30`.
+        body_seconds: Number, within which the body must follow, and within which a client must read what is sent to
+            it. Defaults to `30`.
         together: Integer, the most images of waiting requests that the model is asked about at once. Defaults to `8`;
             with `1` each request is computed by itself.
         wait_milliseconds: Number, how long a request waits for others to be computed together with. Defaults to `0`:

@@ -161,6 +161,42 @@ def test_slow_clients_are_closed_and_hold_up_nobody(tiny_exports, run_server):
         assert server.whole("POST", V1, BODY)[0] == 200
 
 
+def unread(server, requests):
+    """A connection whose client asks, and reads nothing."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    connection.settimeout(30)
+    connection.connect(("127.0.0.1", server.port))
+    connection.sendall(b"GET /page.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * requests)
+    return connection
+
+
+def test_clients_that_do_not_read_are_closed_and_hold_no_connection(tiny_exports, run_server):
+    with run_server(tiny_exports, "--max-connections", "5", "--body-seconds", "1") as server:
+        time.sleep(0.2)
+        kept = [unread(server, 300) for _ in range(5)]  # more answers than the system takes for a client
+        time.sleep(0.5)
+        with pytest.raises(ConnectionError):
+            server.request("GET", "/v2")
+        end, status = time.monotonic() + 15, None
+        while status is None and time.monotonic() < end:
+            with contextlib.suppress(ConnectionError):
+                status = server.request("GET", "/v2")[0]
+            time.sleep(0.1)
+        for connection in kept:
+            connection.close()
+        assert status == 200
+
+
+def test_client_that_reads_slowly_gets_its_whole_answer(tiny_exports, run_server):
+    with run_server(tiny_exports, "--body-seconds", "2") as server, unread(server, 40) as connection:
+        whole, page = b"", server.whole("GET", "/page.js")[2]
+        while whole.count(page) < 40 and (part := connection.recv(1 << 14)):
+            whole += part
+            time.sleep(0.001)
+        assert whole.count(page) == 40
+
+
 def keep_sending(connection, content, seconds, times):
     for _ in range(times):
         connection.sendall(content)
