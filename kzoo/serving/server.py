@@ -106,6 +106,7 @@ async def _run(
         await repository.open()
         service = Service(repository, predictions, limits, metrics)
         config: Any = {"http": limited(limits), "ws": "none", "lifespan": "off", "log_config": None}
+        config["proxy_headers"] = False  # anyone on this machine could say to be somebody else
         server = uvicorn.Server(
             uvicorn.Config(
                 application(service, settings),

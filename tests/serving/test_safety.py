@@ -299,13 +299,37 @@ def test_request_that_misses_its_deadline_is_not_computed(tmp_path, run_server):
             assert (status, answer["error"]) == (504, "The answer was not ready within 0.001 seconds.")
 
 
-def test_odd_requests_are_answered_and_logged_without_control_characters(tiny_server):
-    connection = http.client.HTTPConnection("127.0.0.1", tiny_server.port)
-    with contextlib.closing(connection):
-        connection.request("BREW", "/v2")
-        assert connection.getresponse().status in (400, 405)
-    assert tiny_server.request("GET", "/v1/models/%0a%1b[31m")[0] == 404
-    assert "\x1b" not in tiny_server.said()
+def test_odd_requests_are_answered_and_logged_as_what_they_are(tiny_exports, run_server):
+    with run_server(tiny_exports, "--log-format", "text") as server:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port)) as connection:
+            connection.request("BREW", "/v2")
+            assert connection.getresponse().status in (400, 405)
+        assert server.request("GET", "/v1/models/%0a%1b[31m")[0] == 404
+        forged = "6.6.6.6 GET /admin 200 1.0 ms \x9b31m\x85"
+        headers = {"X-Forwarded-For": forged, "X-Request-ID": "\x9b31m", "User-Agent": forged}
+        assert server.whole("GET", "/v2/health/live", headers=headers)[0] == 200
+    lines = [line for line in server.output.splitlines() if "/v2/health/live" in line]
+    assert [line.split()[2:5] for line in lines] == [["127.0.0.1", "GET", "/v2/health/live"]]
+    assert "6.6.6.6" not in server.output
+    assert not [letter for letter in server.output if letter < " " and letter != "\n" or "\x7f" <= letter < "\xa0"]
+
+
+def test_text_log_has_no_control_characters_whatever_a_request_brings():
+    import logging
+
+    from kzoo.serving import logs
+
+    controls = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
+    request = {"client": controls, "method": f"GET{controls}", "path": f"/a{controls}b", "status": 200}
+    request |= {"milliseconds": 1.5, "request_id": f"seven{controls}"}
+    found = logging.makeLogRecord({"levelname": "INFO", "created": 0, "request": request})
+    line = logs._AsText().format(found)
+    assert line == "1970-01-01T00:00:00.000+00:00 info  GET /ab 200 1.5 ms seven"
+    try:
+        raise ValueError(f"the name was {controls}")
+    except ValueError as error:
+        told = logging.makeLogRecord({"msg": f"odd{controls}", "created": 0, "exc_info": (ValueError, error, None)})
+    assert not set(logs._AsText().format(told)) & (set(controls) - {"\n"})
 
 
 def asked_in_process(app, method="GET", path="/metrics", headers=()):
