@@ -60,7 +60,9 @@ def application(service: Service, settings: Settings) -> Application:
     handlers: Any = {ServingError: _told, HTTPException: _told_by_starlette, Exception: _told_by_id}
     starlette = Starlette(routes=ROUTES, exception_handlers=handlers)
     starlette.state.service = service
-    gate = Gate(Bodies(starlette, service.limits), settings.host_names, settings.allow_origins, settings.key)
+    limits = service.limits
+    bodies = Bodies(starlette, limits)
+    gate = Gate(bodies, settings.host_names, settings.allow_origins, settings.key, limits.body_seconds)
     return Observed(gate, service.metrics)
 
 

@@ -268,6 +268,57 @@ def test_compressed_body_is_refused(tiny_server):
     assert (status, answer["error"]) == (415, "The body must not be compressed.")
 
 
+@pytest.fixture(scope="module")
+def keyed_server(tiny_exports, run_server):
+    with run_server(tiny_exports, KZOO_API_KEY=KEY) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"Host": "evil.example"}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Content-Encoding": "gzip"}, 415),
+        ({"X-API-Key": "wrong"}, 401),
+        ({}, 400),
+    ],
+    ids=str,
+)
+def test_large_body_that_is_refused_gets_its_answer(changes, status, keyed_server):
+    for _ in range(3):
+        answered, answer = keyed_server.post(V1, bytes(8 << 20), {"X-API-Key": KEY, **changes})
+        assert (answered, list(answer)) == (status, ["error"])
+
+
+def test_body_that_is_refused_is_not_read_for_ever(tiny_exports, run_server):
+    with run_server(tiny_exports, "--body-seconds", "1") as server:
+        head = b"POST /v2 HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 99\r\n\r\n12"
+        with opened(server, head) as connection:
+            assert b" 403 " in connection.recv(4096)
+
+
+def test_bodies_that_fill_the_memory_are_read_and_told_to_come_again(monkeypatch):
+    pytest.importorskip("prometheus_client")
+    from kzoo.serving import guard
+
+    monkeypatch.setattr(guard, "_HELD_BYTES", 10)
+    arriving = [{"body": b"123456", "more_body": True}, {"body": b"7890ab", "more_body": True}, {"body": b"c"}]
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", **arriving.pop(0)}
+
+    async def send(message):
+        sent.append(message)
+
+    bodies = guard.Bodies(None, Limits())
+    asyncio.run(bodies({"type": "http", "headers": [], "kzoo": {}}, receive, send))
+    assert (sent[0]["status"], dict(sent[0]["headers"])[b"retry-after"]) == (503, b"1")
+    assert arriving == []
+    assert bodies._held == 0
+
+
 def test_full_queue_says_when_to_come_again(tmp_path, run_server):
     pytest.importorskip("openvino")
     write_export(tmp_path, delay=3)
