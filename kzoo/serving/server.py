@@ -16,7 +16,7 @@ from kzoo.serving.logs import FORMATS, logging_to_stdout
 from kzoo.serving.runners import RUNTIMES
 from kzoo.serving.settings import Settings, key_of_environment
 
-_GRACE_SECONDS = 20
+_GRACE_SECONDS = 5  # to send what was answered at the last moment
 _WATCH_SECONDS = 1.0
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
@@ -34,7 +34,7 @@ def serve(
     allow_origins: Iterable[str] = (),
     log_format: str = "text",
 ) -> None:
-    """Serves exports over HTTP until SIGTERM or SIGINT, then finishes the requests that it has.
+    """Serves exports over HTTP until SIGTERM or SIGINT, then finishes the requests that it has, each until its deadline.
 
     | route | what |
     |---|---|
@@ -114,7 +114,7 @@ async def _run(
                 settings.port,
                 access_log=False,
                 server_header=False,
-                timeout_graceful_shutdown=_GRACE_SECONDS,
+                timeout_graceful_shutdown=grace_seconds(limits),
                 **config,
             )
         )
@@ -129,6 +129,11 @@ async def _run(
     finally:
         await repository.close()
         predictions.close()
+
+
+def grace_seconds(limits: Limits) -> int:
+    """Returns how long a server that is told to end waits for its requests: none is dropped before its deadline."""
+    return math.ceil(limits.deadline_seconds) + _GRACE_SECONDS
 
 
 def _url(settings: Settings) -> str:

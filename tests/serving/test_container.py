@@ -60,6 +60,15 @@ def test_containers_have_no_more_rights_than_they_need(name):
     assert re.search(r'no-new-privileges:true|"allowPrivilegeEscalation": false', said)
 
 
+@pytest.mark.parametrize("name", ["compose.yaml", "deploy/deployment.yaml", "deploy/inference-service.yaml"])
+def test_containers_wait_for_requests_until_their_deadline(name):
+    from kzoo.serving import Limits
+    from kzoo.serving.server import grace_seconds
+
+    said = re.search(r"(?:stop_grace_period|terminationGracePeriodSeconds): (\d+)", (ROOT / name).read_text())
+    assert Limits().deadline_seconds < grace_seconds(Limits()) < int(said.group(1))
+
+
 @pytest.mark.slow
 def test_steps_of_the_image_make_a_server_that_answers(tmp_path):
     skip_without(*SERVER)
