@@ -80,6 +80,8 @@ async def metadata(request: Request) -> Response:
         "float_images": ("DT_FLOAT", shape_of(model.decoding)),
         "encoded_images": ("DT_STRING", ()),
     }
+    if model.predict_floats is None:
+        del kinds["float_images"]
     outputs = {
         name: _tensor(name, kind, (len(model.class_names),) if classes else ())
         for name, (kind, classes) in _KINDS.items()

@@ -155,6 +155,8 @@ async def metadata(request: Request) -> Response:
     """Answers `GET /v2/models/NAME[/versions/VERSION]`."""
     service: Service = request.app.state.service
     model = _model(request)
+    floats = {"name": "image", "datatype": "FP32", "shape": [-1, *shape_of(model.decoding)]}
+    files = {"name": "image_bytes", "datatype": "BYTES", "shape": [-1]}
     return json_response(
         {
             "name": model.name,
@@ -164,10 +166,7 @@ async def metadata(request: Request) -> Response:
             "outputs": described_outputs(len(model.class_names)),
             "parameters": {
                 "class_names": list(model.class_names),
-                "other_inputs": [
-                    {"name": "image", "datatype": "FP32", "shape": [-1, *shape_of(model.decoding)]},
-                    {"name": "image_bytes", "datatype": "BYTES", "shape": [-1]},
-                ],
+                "other_inputs": [files] if model.predict_floats is None else [floats, files],
             },
         }
     )

@@ -1,7 +1,8 @@
-"""Deadlines and memory between a body and its answer, in one event loop: nothing depends on how fast a machine is."""
+"""The service in one event loop, without sockets: deadlines, memory, and what depends on a model's runtime."""
 
 import asyncio
 import base64
+import dataclasses
 import json
 import threading
 import time
@@ -24,7 +25,7 @@ def needed():
 
 
 def in_service(folder, use, threads=1, **limits):
-    """Runs `use(ask, predictions)`; `ask(path, body, headers)` returns status and answer."""
+    """Runs `use(ask, service)`; `ask(path, body, headers)` returns status and answer."""
     from kzoo.serving.answers import Service
     from kzoo.serving.app import application
     from kzoo.serving.metrics import Metrics
@@ -35,11 +36,12 @@ def in_service(folder, use, threads=1, **limits):
         given, metrics = Limits(**limits), Metrics()
         repository = Repository(folder, given, metrics, threads=1)
         predictions = Predictions(given, metrics, threads)
-        app = application(Service(repository, predictions, given, metrics), Settings("127.0.0.1", 8080))
+        service = Service(repository, predictions, given, metrics)
+        app = application(service, Settings("127.0.0.1", 8080))
 
-        async def ask(path, body, headers=()):
+        async def ask(path, body=None, headers=()):
             sent = []
-            bodies = [{"type": "http.request", "body": body, "more_body": False}]
+            bodies = [{"type": "http.request", "body": body or b"", "more_body": False}]
 
             async def receive():
                 return bodies.pop()
@@ -47,14 +49,14 @@ def in_service(folder, use, threads=1, **limits):
             async def send(message):
                 sent.append(message)
 
-            scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b""}
-            scope |= {"http_version": "1.1", "scheme": "http", "root_path": "", "client": None, "server": None}
+            scope = {"type": "http", "path": path, "raw_path": path.encode(), "query_string": b""}
+            scope |= {"method": "GET" if body is None else "POST", "http_version": "1.1", "scheme": "http", "root_path": "", "client": None, "server": None}
             await app({**scope, "headers": [(b"host", b"localhost"), *headers]}, receive, send)
             return sent[0]["status"], json.loads(sent[1]["body"])
 
         await repository.open()
         try:
-            return await use(ask, predictions)
+            return await use(ask, service)
         finally:
             await repository.close()
             predictions.close()
@@ -84,8 +86,8 @@ def test_deadline_holds_while_others_are_decoded(path, body, headers, tmp_path):
     write_export(tmp_path)
     done = threading.Event()
 
-    async def use(ask, predictions):
-        blocking = asyncio.create_task(predictions.read(bytes(1 << 19), done.wait, 30))
+    async def use(ask, service):
+        blocking = asyncio.create_task(service.predictions.read(bytes(1 << 19), done.wait, 30))
         await asyncio.sleep(0)
         start = time.monotonic()
         try:
@@ -103,8 +105,8 @@ def test_deadline_holds_while_others_are_decoded(path, body, headers, tmp_path):
 def test_timeout_of_a_body_counts_from_when_the_body_was_there(tmp_path):
     write_export(tmp_path)
 
-    async def use(ask, predictions):
-        blocking = asyncio.create_task(predictions.read(bytes(1 << 19), time.sleep, 0.5))
+    async def use(ask, service):
+        blocking = asyncio.create_task(service.predictions.read(bytes(1 << 19), time.sleep, 0.5))
         await asyncio.sleep(0)
         body = {"inputs": [TENSOR], "parameters": {"timeout": 400_000}}
         late = await ask(V2, padded(body))  # which is not read before half a second
@@ -143,7 +145,7 @@ def test_pixels_that_are_decoded_at_once_are_bounded(images, at_once, tmp_path, 
     seen = files_at_once(monkeypatch)
     body = json.dumps({"instances": [{"b64": base64.b64encode(png(IMAGE[0])).decode()}]}).encode()
 
-    async def use(ask, predictions):
+    async def use(ask, service):
         return await asyncio.gather(*[ask(V1, body) for _ in range(6)])
 
     answers = in_service(tmp_path, use, request_pixels=20 * images, threads=8)
@@ -158,13 +160,34 @@ def test_request_that_was_given_up_keeps_its_room_until_it_is_decoded(tmp_path, 
     seen = files_at_once(monkeypatch)
     body = json.dumps({"instances": [{"b64": base64.b64encode(png(IMAGE[0])).decode()}]}).encode()
 
-    async def use(ask, predictions):
+    async def use(ask, service):
         hurried = [(b"x-timeout-seconds", b"0.05")]
         return await asyncio.gather(*[ask(V1, body, hurried if index < 3 else ()) for index in range(5)])
 
     answers = in_service(tmp_path, use, request_pixels=20, threads=8)
     assert [status for status, _ in answers] == [504, 504, 504, 200, 200]
     assert max(seen) == 1
+
+
+@pytest.mark.parametrize("floats", [True, False])
+def test_metadata_names_floats_where_the_runtime_takes_them_alone(floats, tmp_path):
+    write_export(tmp_path)
+
+    async def use(ask, service):
+        loaded = service.repository.get("tiny")
+        if not floats:
+            loaded.model = dataclasses.replace(loaded.model, predict_floats=None)
+        _, first = await ask("/v1/models/tiny/metadata")
+        _, second = await ask("/v2/models/tiny")
+        fractions = {"instances": (IMAGE / 3).tolist(), "signature_name": "float_images"}
+        return first, second, (await ask(V1, json.dumps(fractions).encode()))[0]
+
+    first, second, status = in_service(tmp_path, use)
+    signatures = {"serving_default", "encoded_images"} | ({"float_images"} if floats else set())
+    assert first["metadata"]["signature_def"]["signature_def"].keys() == signatures
+    others = [(one["name"], one["datatype"]) for one in second["parameters"]["other_inputs"]]
+    assert others == ([("image", "FP32")] if floats else []) + [("image_bytes", "BYTES")]
+    assert status == (200 if floats else 400)
 
 
 @pytest.mark.parametrize(
