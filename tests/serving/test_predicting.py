@@ -102,6 +102,34 @@ def test_deadline_holds_while_others_are_decoded(path, body, headers, tmp_path):
     assert seconds < 5
 
 
+def test_request_that_misses_its_deadline_is_not_computed(tmp_path):
+    write_export(tmp_path)
+    going_on, asked = threading.Event(), []
+    body = json.dumps({"instances": IMAGE.tolist()}).encode()
+
+    async def use(ask, service):
+        answerer = service.repository.get("tiny").answerer
+
+        def slowly(images):
+            asked.append(len(images))
+            going_on.wait(30)
+            return predict(images)
+
+        predict = answerer.model.predict
+        answerer.model = dataclasses.replace(answerer.model, predict=slowly)
+        first = asyncio.create_task(ask(V1, body))
+        await asyncio.sleep(0.1)
+        late = await asyncio.gather(*[ask(V1, body, [SOON]) for _ in range(3)])
+        going_on.set()
+        return await first, late, await ask(V1, body), service.metrics.text()[0].decode()
+
+    first, late, last, metrics = in_service(tmp_path, use)
+    assert late == [(504, {"error": "The answer was not ready within 0.2 seconds."})] * 3
+    assert (first[0], last[0]) == (200, 200)
+    assert asked == [1, 1]
+    assert "kzoo_batch_requests_sum 2.0" in metrics.splitlines()
+
+
 def test_timeout_of_a_body_counts_from_when_the_body_was_there(tmp_path):
     write_export(tmp_path)
 

@@ -261,6 +261,7 @@ def test_large_images_do_not_hold_up_small_requests(tiny_server):
         thread.join()
     assert done == [200, 200]
     assert float(np.median(waits)) < 1
+    assert max(waits) < 5
 
 
 def test_compressed_body_is_refused(tiny_server):
@@ -339,15 +340,6 @@ def test_full_queue_says_when_to_come_again(tmp_path, run_server):
         kinds = {(status, after) for status, after, _ in answers}
         assert kinds == {(200, None), (503, "1")}
         assert server.whole("POST", V1, BODY)[0] == 200
-
-
-def test_request_that_misses_its_deadline_is_not_computed(tmp_path, run_server):
-    pytest.importorskip("openvino")
-    write_export(tmp_path, delay=2)
-    with run_server(tmp_path, "--deadline-seconds", "0.001") as server:
-        for _ in range(3):
-            status, answer = server.post(V1, BODY.encode())
-            assert (status, answer["error"]) == (504, "The answer was not ready within 0.001 seconds.")
 
 
 def test_odd_requests_are_answered_and_logged_as_what_they_are(tiny_exports, run_server):
