@@ -277,6 +277,43 @@ def test_request_that_was_given_up_is_not_computed():
     assert asyncio.run(run()) == [1]
 
 
+@pytest.mark.parametrize(("milliseconds", "batches"), [(0, [1, 1, 1]), (500, [2, 1])])
+def test_request_waits_for_others_where_that_is_asked_for(milliseconds, batches):
+    async def run():
+        answerer, asked, pool = answerer_of(slowly, Limits(wait_milliseconds=milliseconds))
+        images, start = images_of(3), time.monotonic()
+        first = asyncio.create_task(answerer.answer(images[:1]))
+        await asyncio.sleep(0.1)
+        given_up = asyncio.create_task(answerer.answer(images[:2]))
+        second = asyncio.create_task(answerer.answer(images[1:2]))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        answers = [await first, await second]
+        seconds = time.monotonic() - start
+        third = asyncio.create_task(answerer.answer(images[2:]))  # alone: its time passes, then it is computed
+        answers.append(await third)
+        await answerer.close()
+        pool.shutdown()
+        return asked, [one["logits"][0] for one in answers], images, seconds
+
+    asked, logits, images, seconds = asyncio.run(run())
+    assert asked == batches
+    np.testing.assert_allclose(logits, images.astype(np.float32).mean(axis=(1, 2)))
+    assert seconds >= milliseconds / 1e3
+
+
+def test_end_does_not_wait_for_others():
+    async def run():
+        answerer, asked, pool = answerer_of(slowly, Limits(wait_milliseconds=20_000))
+        answer = asyncio.create_task(answerer.answer(images_of(1)))
+        closing = asyncio.create_task(answerer.close())
+        await asyncio.wait_for(asyncio.gather(answer, closing), 5)
+        pool.shutdown()
+        return asked
+
+    assert asyncio.run(run()) == [1]
+
+
 def test_error_of_the_runtime_is_that_of_its_requests_alone():
     def sometimes(images):
         if images[0, 0, 0, 0] == 7:
