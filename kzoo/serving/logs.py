@@ -12,7 +12,7 @@ from kzoo.choices import LogFormat, check_choice
 
 FORMATS: tuple[str, ...] = get_args(LogFormat)
 REQUESTS = logging.getLogger("kzoo.serving.requests")
-_CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0))}  # a terminal obeys them
+_CONTROLS = dict.fromkeys((*range(32), *range(127, 160)))  # a terminal obeys them
 _OTHERS = ("kzoo.serving", "uvicorn.error")
 
 

@@ -131,7 +131,9 @@ def _first_outputs(path: Path, card: Card, runner: Runner) -> Outputs:
     except Exception as error:  # runtimes raise whatever they like about images that the model does not take
         said = " ".join(str(error).split())[:500]
         size = "x".join(map(str, shape))
-        raise ValueError(f"{path} must hold a model for images of {size}, as its card says. Received: {said}") from error
+        raise ValueError(
+            f"{path} must hold a model for images of {size}, as its card says. Received: {said}"
+        ) from error
 
 
 def _check_examples(path: Path, card: Card, kind: str, predict: Predict, examples: Sequence[Example]) -> None:

@@ -34,7 +34,7 @@ def serve(
     allow_origins: Iterable[str] = (),
     log_format: str = "text",
 ) -> None:
-    """Serves exports over HTTP until SIGTERM or SIGINT, then finishes the requests that it has, each until its deadline.
+    """Serves exports over HTTP until SIGTERM or SIGINT, then finishes the requests it has, each until its deadline.
 
     | route | what |
     |---|---|

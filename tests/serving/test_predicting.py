@@ -50,7 +50,14 @@ def in_service(folder, use, threads=1, **limits):
                 sent.append(message)
 
             scope = {"type": "http", "path": path, "raw_path": path.encode(), "query_string": b""}
-            scope |= {"method": "GET" if body is None else "POST", "http_version": "1.1", "scheme": "http", "root_path": "", "client": None, "server": None}
+            scope |= {
+                "method": "GET" if body is None else "POST",
+                "http_version": "1.1",
+                "scheme": "http",
+                "root_path": "",
+                "client": None,
+                "server": None,
+            }
             await app({**scope, "headers": [(b"host", b"localhost"), *headers]}, receive, send)
             return sent[0]["status"], json.loads(sent[1]["body"])
 

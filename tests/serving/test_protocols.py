@@ -79,7 +79,14 @@ def test_v1_fractions_are_answered_where_floats_are_asked_for(tiny_server):
     ("path", "payload"),
     [
         (V1, {"instances": [{"image": image} for image in images_of(128).tolist()]}),
-        (V2, {"inputs": [{"name": "image", "shape": [128, *SIZE, 3], "datatype": "UINT8", "data": images_of(128).tolist()}]}),
+        (
+            V2,
+            {
+                "inputs": [
+                    {"name": "image", "shape": [128, *SIZE, 3], "datatype": "UINT8", "data": images_of(128).tolist()}
+                ]
+            },
+        ),
     ],
     ids=["V1", "V2"],
 )

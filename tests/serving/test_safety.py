@@ -354,7 +354,7 @@ def test_odd_requests_are_answered_and_logged_as_what_they_are(tiny_exports, run
     lines = [line for line in server.output.splitlines() if "/v2/health/live" in line]
     assert [line.split()[2:5] for line in lines] == [["127.0.0.1", "GET", "/v2/health/live"]]
     assert "6.6.6.6" not in server.output
-    assert not [letter for letter in server.output if letter < " " and letter != "\n" or "\x7f" <= letter < "\xa0"]
+    assert not [letter for letter in server.output if (letter < " " and letter != "\n") or "\x7f" <= letter < "\xa0"]
 
 
 def test_text_log_has_no_control_characters_whatever_a_request_brings():
