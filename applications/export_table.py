@@ -5,7 +5,7 @@
 SOURCE is a run directory or a preset. Accuracy is that of the whole test split; int8 is calibrated on training images,
 and refused beyond `--max-drop` on the validation split. Beside the exports stand the model itself on the backend at
 hand, folded, and, where it is installed, the same network in plain PyTorch. All are measured in turn; the figures
-are medians. Threads are what each library takes: set OMP_NUM_THREADS, or bind the process to cores, to compare on fewer.
+are medians. Threads are what each library takes: set OMP_NUM_THREADS, or bind the process to cores, for fewer.
 `--smoke` measures an export of a small network on digits.
 """
 
