@@ -121,6 +121,7 @@ def test_nothing_but_a_version_of_another_size_is_an_error(tmp_path):
 def test_watch_goes_on_whatever_a_version_raises(tmp_path, monkeypatch, caplog):
     from kzoo.serving import repository as module
 
+    caplog.set_level("INFO", "kzoo.serving")  # whatever other tests have made of the root's level
     write_export(tmp_path)
 
     def load(path, runtime):
