@@ -50,7 +50,7 @@ def device() -> list[str]:
 
 def initial_weights(model: keras.Model) -> dict[str, Any]:
     """Returns the weights by kind and number, in the order of the network: `conv0_0`, `norm0_0` to `norm0_3`, ..."""
-    arrays = {"mean": model.get_layer("normalization").mean, "std": model.get_layer("normalization").std}
+    arrays = dict(zip(("mean", "std"), model.get_layer("normalization").get_weights(), strict=True))
     for kind, cls in (("conv", kzoo.Conv2D), ("norm", kzoo.BatchNorm), ("dense", keras.layers.Dense)):
         layers = sorted(
             (layer for layer in model.layers if isinstance(layer, cls)), key=lambda layer: place(layer.name)

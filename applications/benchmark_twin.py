@@ -73,6 +73,23 @@ def fold(network: Network) -> Network:
     return folded.to(memory_format=torch.channels_last)
 
 
+def predictor(arrays: Any) -> tuple[Callable[[Any], Any], float] | None:
+    """Returns a function from images to logits, and the megabytes of weights; none of another network's."""
+    depth = sum(name.startswith("conv") for name in arrays) + 1
+    network = Network(depth, arrays["mean"], arrays["std"])
+    try:
+        copy_weights(arrays, network)
+    except (KeyError, RuntimeError):
+        return None
+    network = network.eval().to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def answer(images: Any) -> Any:
+        return network(torch.from_numpy(images)).numpy()
+
+    return answer, 4 * sum(weight.numel() for weight in network.parameters()) / 1e6
+
+
 def programs(
     depth: int, weights: str, images: Any, labels: Any, batch: int, sgd: dict[str, Any]
 ) -> tuple[dict[str, Callable[[int], object]], dict[str, Any]]:

@@ -3,14 +3,15 @@
     KERAS_BACKEND=torch python applications/export_table.py akamaster_resnet20 --data cifar10-jpeg.zip --python PYTHON
 
 SOURCE is a run directory or a preset. Accuracy is that of the whole test split; int8 is calibrated on training images,
-and refused beyond `--max-drop` on the validation split. Beside the exports stands the model itself on the backend at
-hand, its batch normalization folded. All are measured in turn, round after round; the figures are medians. Threads are
-what each library takes by itself: set OMP_NUM_THREADS, or bind the process to cores, to compare them on fewer.
+and refused beyond `--max-drop` on the validation split. Beside the exports stand the model itself on the backend at
+hand, folded, and, where it is installed, the same network in plain PyTorch. All are measured in turn; the figures
+are medians. Threads are what each library takes: set OMP_NUM_THREADS, or bind the process to cores, for fewer.
 `--smoke` measures an export of a small network on digits.
 """
 
 import argparse
 import dataclasses
+import importlib.util
 import tempfile
 import time
 from collections.abc import Callable
@@ -82,12 +83,21 @@ def logits_by(predict: Any) -> Answer:
     return lambda images: np.asarray(predict(images)["logits"])
 
 
-def on_backend(source: str) -> Row:
+def on_backend(model: keras.Model) -> Row:
     """Returns the row of the model itself, folded, on the backend of this process."""
-    model = kzoo.load_preset(source) if not Path(source).is_dir() else kzoo.Run(source).load_model()
     folded = kzoo.fold_batch_norm(model)
     size = 4 * folded.count_params() / 1e6
     return Row(f"{keras.backend.backend()}, folded", lambda images: folded.predict_on_batch(images), size)
+
+
+def in_plain_torch(model: keras.Model) -> list[Row]:
+    """Returns the row of the network as users of PyTorch write it: none without PyTorch, or of another network."""
+    if importlib.util.find_spec("torch") is None:
+        return []
+    from benchmark_kzoo import initial_weights
+    from benchmark_twin import predictor
+
+    return [Row("PyTorch", *found)] if (found := predictor(initial_weights(model))) else []
 
 
 def measure(rows: list[Row], split: kzoo.Split, images: int, rounds: int) -> None:
@@ -125,7 +135,10 @@ def main() -> None:
         arguments.formats, arguments.rounds, arguments.images = ["onnx"], 1, 64
     dataset = kzoo.load_dataset(arguments.data)
     with tempfile.TemporaryDirectory() as nowhere:
-        rows = [on_backend(arguments.source), *exported(arguments, dataset, arguments.out or Path(nowhere))]
+        source = arguments.source
+        model = kzoo.Run(source).load_model() if Path(source).is_dir() else kzoo.load_preset(source)
+        out = arguments.out or Path(nowhere)
+        rows = [on_backend(model), *in_plain_torch(model), *exported(arguments, dataset, out)]
         measure(rows, dataset.test, arguments.images or len(dataset.test), arguments.rounds)
     print("| | top-1 | MB | ms, one image | images/s |\n|---|---|---|---|---|")
     for row in rows:

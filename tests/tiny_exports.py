@@ -26,10 +26,11 @@ def logits_of(images, scale=1.0):
     return scale * images.astype(np.float32).mean(axis=(1, 2)) / 16
 
 
-def write_export(folder, name="tiny", version=1, *, scale=1.0, examples=True, wrong=0.0, delay=0):
+def write_export(folder, name="tiny", version=1, *, scale=1.0, examples=True, wrong=0.0, delay=0, **card):
     """Writes `folder/name/version`, aside and renamed as kzoo does, and returns its path.
 
-    `wrong` is added to what the examples should come to; `delay` products of large matrices make it slow.
+    `wrong` is added to what the examples should come to; `delay` products of large matrices make it slow;
+    what else is given is in the card.
     """
     import openvino
     from openvino import opset13 as ops
@@ -56,7 +57,7 @@ def write_export(folder, name="tiny", version=1, *, scale=1.0, examples=True, wr
     aside = folder / name / f".{version}"
     aside.mkdir(parents=True)
     openvino.save_model(model, aside / "model.xml", compress_to_fp16=False)
-    card = {"name": name, "version": version, "image_size": list(SIZE), "decoding": {"image_size": list(SIZE)}}
+    card |= {"name": name, "version": version, "image_size": list(SIZE), "decoding": {"image_size": list(SIZE)}}
     (aside / "card.json").write_text(json.dumps({**card, "model": "means", "metrics": {"test_accuracy": 0.5}}))
     (aside / "classes.txt").write_text("".join(f"{one}\n" for one in CLASSES))
     if examples:

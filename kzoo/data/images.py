@@ -29,6 +29,7 @@ _UPRIGHT = {
     8: "ROTATE_90",
 }
 SIDEWAYS = (5, 6, 7, 8)  # where width and height change places
+_PIXELS_AT_ONCE = 1 << 20
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 # Kinds of file that not every Pillow reads, by the brand in their header, with the package that does.
 _BRANDS = {
@@ -119,11 +120,11 @@ class Decoding:
             image = canvas
         if orientation in _UPRIGHT:
             image = image.transpose(Image.Transpose[_UPRIGHT[orientation]])
+        mode = _MODES[self.channels]
         if image.mode in ("LA", "RGBA") and self.channels != 4:
-            image = image.convert("RGBA")
-            behind = Image.new("RGBA", image.size, (self.background,) * 3 + (255,))
-            image = Image.alpha_composite(behind, image)
-        image = image.convert(_MODES[self.channels])
+            image = _opaque(image, mode, self.background)
+        if image.mode != mode:  # a copy would be as large as the image
+            image = image.convert(mode)
         if self.image_size is not None and image.size[::-1] != self.image_size:
             image = self._resized(image, self.image_size)
         pixels = np.asarray(image)
@@ -137,7 +138,8 @@ class Decoding:
         if image.height * width > LARGEST:
             raise ValueError(f"an image less extreme than {image.width}x{image.height} is expected")
         bands = []
-        for band in image.split():  # each by itself, so that opacity is a channel like the others
+        for name in image.getbands():  # each by itself, so that opacity is a channel like the others
+            band = image.getchannel(name)
             narrow = _scaled(band, (width, band.height), (box[0][1], 0, box[1][1], band.height))
             resized = _scaled(narrow, (width, height), (0, box[0][0], width, box[1][0]))
             bands.append(resized)
@@ -175,6 +177,20 @@ class Decoding:
         scale = min(height / rows, width / columns)
         fitted = (max(1, math.floor(rows * scale + 0.5)), max(1, math.floor(columns * scale + 0.5)))
         return whole, fitted, ((height - fitted[0]) // 2, (width - fitted[1]) // 2)
+
+
+def _opaque(image: Any, mode: str, background: int) -> Any:
+    """Puts an image before a background, some rows at a time: whole copies of large images would fill the memory."""
+    from PIL import Image
+
+    width, height = image.size
+    rows = max(1, _PIXELS_AT_ONCE // width)
+    opaque = Image.new(mode, image.size)
+    for top in range(0, height, rows):
+        part = image.crop((0, top, width, min(top + rows, height))).convert("RGBA")
+        behind = Image.new("RGBA", part.size, (background,) * 3 + (255,))
+        opaque.paste(Image.alpha_composite(behind, part).convert(mode), (0, top))
+    return opaque
 
 
 def _scaled(band: Any, size: tuple[int, int], box: tuple[float, float, float, float]) -> Any:

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from kzoo.serving import page, protocol_v1, protocol_v2
 from kzoo.serving.answers import Service, json_response
-from kzoo.serving.errors import ServingError
+from kzoo.serving.errors import ServingError, failed
 from kzoo.serving.guard import Application, Bodies, Gate
 from kzoo.serving.observing import Observed
 from kzoo.serving.settings import Settings
@@ -57,10 +57,12 @@ def application(service: Service, settings: Settings) -> Application:
         service: What answers.
         settings: Who may ask.
     """
-    handlers: Any = {ServingError: _told, HTTPException: _told_by_starlette}
+    handlers: Any = {ServingError: _told, HTTPException: _told_by_starlette, Exception: _told_by_id}
     starlette = Starlette(routes=ROUTES, exception_handlers=handlers)
     starlette.state.service = service
-    gate = Gate(Bodies(starlette, service.limits), settings.host_names, settings.allow_origins, settings.key)
+    limits = service.limits
+    bodies = Bodies(starlette, limits)
+    gate = Gate(bodies, settings.host_names, settings.allow_origins, settings.key, limits.body_seconds)
     return Observed(gate, service.metrics)
 
 
@@ -74,3 +76,7 @@ async def _told_by_starlette(request: Request, error: HTTPException) -> Response
     response = json_response({"error": error.detail}, error.status_code)
     response.headers.update(error.headers or {})
     return response
+
+
+async def _told_by_id(request: Request, error: Exception) -> Response:
+    return await _told(request, failed(request.scope["kzoo"]["request_id"]))

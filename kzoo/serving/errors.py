@@ -76,6 +76,11 @@ class TooLate(ServingError):  # noqa: N818
     status = 504
 
 
+def failed(request_id: str) -> ServingError:
+    """Returns the answer where the server itself is at fault: what went wrong is in its log alone."""
+    return ServingError(f"The server failed. Its log says why, at {request_id}.")
+
+
 def short(value: Any) -> str:
     """Returns the beginning of a value, for an error: a name or a number is whole, a file never is."""
     text = repr(value[:40] if isinstance(value, str | bytes) else value)

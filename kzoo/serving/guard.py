@@ -1,9 +1,10 @@
 """Keeps away what no model should see: other hosts' pages, requests without the key, bodies too large or too slow."""
 
 import asyncio
+import contextlib
 import hmac
 import ipaddress
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
 from kzoo.serving.errors import Busy, NoKey, Refused, ServingError, TooLarge, TooSlow, Unsupported
@@ -15,7 +16,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
-_DRAINED_BYTES = 256 << 20
+_DRAINED_BYTES = 256 << 20  # of a body that is refused
 _HELD_BYTES = 256 << 20  # of all bodies that are being read or answered
 _OPEN = ("/v2/health/live", "/v2/health/ready")  # for those who start and stop servers, and have no key
 _PAGE = ("/", "/page.css", "/page.js", "/docs", "/openapi.json")  # the same for everybody, without a word of a model
@@ -35,10 +36,14 @@ class Gate:
         hosts: Names of the server, without a port.
         origins: Origins whose pages may ask, such as `https://example.org`.
         key: String that every request must bring, or `None`.
+        seconds: Number, within which the body of a request that is refused must arrive.
     """
 
-    def __init__(self, app: Application, hosts: Collection[str], origins: Collection[str], key: str | None) -> None:
+    def __init__(
+        self, app: Application, hosts: Collection[str], origins: Collection[str], key: str | None, seconds: float
+    ) -> None:
         self.app = app
+        self._seconds = seconds
         self._hosts = {host.lower() for host in hosts} | {"localhost"}
         self._origins = {origin.lower().rstrip("/") for origin in origins}
         self._key = key
@@ -56,6 +61,10 @@ class Gate:
             if not other or scope["method"] != "OPTIONS":
                 self._check_key(scope, headers)
         except ServingError as error:
+            with contextlib.suppress(TimeoutError, TooSlow):
+                async with asyncio.timeout(self._seconds):
+                    async for _ in _arriving(receive, _DRAINED_BYTES):
+                        pass
             await answer_error(send, error)
             return
         if not other:
@@ -121,33 +130,41 @@ class Bodies:
             self._held -= len(body)
 
     async def _read(self, scope: Message, receive: Receive, body: bytearray) -> None:
+        refusal: ServingError | None = None
         if dict(scope["headers"]).get(b"content-encoding", b"identity").lower() != b"identity":
-            raise Unsupported("The body must not be compressed.")
-        limit = self._limits.body_bytes
+            refusal = Unsupported("The body must not be compressed.")
+        limit, size = self._limits.body_bytes, 0
         try:
             async with asyncio.timeout(self._limits.body_seconds):
-                size, more = 0, True
-                # What is too large is read on and dropped, as far as is decent: a client that still writes cannot
-                # read an answer.
-                while more and size <= max(_DRAINED_BYTES, limit):
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise TooSlow("The body must arrive whole.")
-                    chunk = message.get("body", b"")
+                async for chunk in _arriving(receive, max(_DRAINED_BYTES, limit)):
                     size += len(chunk)
-                    if size <= limit:
-                        self._hold(chunk, body)
-                    more = message.get("more_body", False)
+                    if size > limit:
+                        refusal = refusal or TooLarge(f"The body must have at most {limit:,} bytes.")
+                    elif self._held + len(chunk) > _HELD_BYTES:
+                        refusal = refusal or Busy("The bodies of other requests fill the memory. Come again later.")
+                    if refusal is None:
+                        self._held += len(chunk)
+                        body += chunk
         except TimeoutError:
             raise TooSlow(f"The body must arrive within {self._limits.body_seconds:g} seconds.") from None
-        if size > limit:
-            raise TooLarge(f"The body must have at most {limit:,} bytes.")
+        if refusal is not None:
+            raise refusal
 
-    def _hold(self, chunk: bytes, body: bytearray) -> None:
-        if self._held + len(chunk) > _HELD_BYTES:
-            raise Busy("The bodies of other requests fill the memory that they may. Come again later.")
-        self._held += len(chunk)
-        body += chunk
+
+async def _arriving(receive: Receive, most: int) -> AsyncIterator[bytes]:
+    """Yields a body as it arrives, up to so many bytes.
+
+    What is refused is read all the same, and dropped: a client that still writes cannot read an answer.
+    """
+    size, more = 0, True
+    while more and size <= most:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise TooSlow("The body must arrive whole.")
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        yield chunk
+        more = message.get("more_body", False)
 
 
 def _is_address(name: str) -> bool:

@@ -6,12 +6,18 @@ from typing import Any
 from kzoo.serving.errors import BadRequest
 
 
-def read_json(body: bytes) -> Any:
+def read_json(body: bytes, most: int) -> Any:
     """Reads the JSON of a body, whatever its content type says.
 
+    Args:
+        body: Bytes.
+        most: Integer, how many lists and objects there may be in it: each takes twenty times the memory of its text.
+
     Raises:
-        BadRequest: If it is no JSON, or nested deeper than any request is.
+        BadRequest: If it is no JSON, nested deeper than any request is, or has more lists and objects than that.
     """
+    if (found := body.count(b"[") + body.count(b"{")) > most:
+        raise BadRequest(f"The body must be JSON of at most {most:,} lists and objects. Received: {found:,}.")
     try:
         return json.loads(body, parse_constant=_refuse)
     except BadRequest:

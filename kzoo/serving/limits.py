@@ -13,14 +13,16 @@ class Limits:
         body_bytes: Integer, the largest body. Defaults to 16 MiB.
         batch: Integer, the most images in one request. Defaults to `128`.
         pixels: Integer, the largest image to decode, width times height. Defaults to 20 million.
-        request_pixels: Integer, the most pixels of all images of one request. Defaults to 40 million.
+        request_pixels: Integer, the most pixels of all images of one request, and of all that are decoded at once.
+            Defaults to 40 million.
         queue: Integer, the most requests that are being answered or wait for it; further ones are told to come again.
             Defaults to `256`.
         connections: Integer, the most connections; further ones are closed. Defaults to `512`.
-        deadline_seconds: Number, after which a request that is not answered yet is given up. A request may name an
-            earlier one. Defaults to `30`.
+        deadline_seconds: Number, after which a request that is not answered yet is given up, from when its body is
+            there. A request may name an earlier one. Defaults to `30`.
         header_seconds: Number, within which the headers of a request must arrive. Defaults to `10`.
-        body_seconds: Number, within which the body must follow. Defaults to `30`.
+        body_seconds: Number, within which the body must follow, and within which a client must read what is sent to
+            it. Defaults to `30`.
         together: Integer, the most images of waiting requests that the model is asked about at once. Defaults to `8`;
             with `1` each request is computed by itself.
         wait_milliseconds: Number, how long a request waits for others to be computed together with. Defaults to `0`:

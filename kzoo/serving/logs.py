@@ -12,6 +12,7 @@ from kzoo.choices import LogFormat, check_choice
 
 FORMATS: tuple[str, ...] = get_args(LogFormat)
 REQUESTS = logging.getLogger("kzoo.serving.requests")
+_CONTROLS = dict.fromkeys((*range(32), *range(127, 160)))  # a terminal obeys them
 _OTHERS = ("kzoo.serving", "uvicorn.error")
 
 
@@ -33,8 +34,8 @@ class _AsText(logging.Formatter):
             words = "{client} {method} {path} {status} {milliseconds} ms {request_id}".format(**request)
         lines = [f"{_time(record)} {record.levelname.lower()} {words}"]
         if record.exc_info:
-            lines.append(self.formatException(record.exc_info))
-        return "\n".join(lines)
+            lines += self.formatException(record.exc_info).split("\n")
+        return "\n".join(line.translate(_CONTROLS) for line in lines)
 
 
 @contextlib.contextmanager

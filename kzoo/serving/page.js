@@ -110,25 +110,41 @@ async function readable(file) {
   return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
 }
 
-function calibrated(row) {
-  const metrics = version().card.metrics || {};
-  const temperature = version().card.temperature ?? metrics.temperature;
-  if (typeof temperature !== "number" || !(temperature > 0)) return { probabilities: row.probabilities, how: "" };
-  const scaled = row.logits.map((value) => value / temperature);
+function temperatureOf({ card }) {
+  const temperature = card.temperature ?? (card.metrics || {}).temperature;
+  return typeof temperature === "number" && temperature > 0 ? temperature : null;
+}
+
+function calibrated(logits, temperature) {
+  const scaled = logits.map((value) => value / temperature);
   const most = Math.max(...scaled);
   const powers = scaled.map((value) => Math.exp(value - most));
   const sum = powers.reduce((a, b) => a + b);
-  return { probabilities: powers.map((value) => value / sum), how: `, calibrated by temperature ${temperature.toFixed(2)}` };
+  return powers.map((value) => value / sum);
 }
 
-function row(name, probability) {
-  const text = made("span", { className: "name" });
-  text.append(made("span", { textContent: name }), " ", made("span", { textContent: `${(100 * probability).toFixed(1)} %` }));
+const percent = (probability) => `${(100 * probability).toFixed(1)} %`;
+
+// The bar and the large number are calibrated where the model can be; then a mark and a small number say what it was before.
+function row(name, probability, before) {
+  const numbers = made("span", { textContent: percent(probability) });
   const bar = made("div", { className: "bar" });
   const track = made("div", { className: "track" }, bar);
   track.setAttribute("aria-hidden", "true");
   requestAnimationFrame(() => requestAnimationFrame(() => { bar.style.width = `${(100 * probability).toFixed(2)}%`; }));
-  return made("li", {}, text, track);
+  if (before !== null) {
+    numbers.append(" ", made("small", { className: "quiet", textContent: `${percent(before)} before` }));
+    const mark = made("div", { className: "mark" });
+    mark.style.left = `${(100 * before).toFixed(2)}%`;
+    track.append(mark);
+  }
+  return made("li", {}, made("span", { className: "name" }, made("span", { textContent: name }), " ", numbers), track);
+}
+
+function legend(temperature) {
+  const sample = (className) => made("span", { className });
+  const words = [sample("bar"), ` calibrated (temperature ${temperature.toFixed(2)}) `, sample("mark"), " before calibration"];
+  return made("p", { className: "legend quiet" }, ...words);
 }
 
 async function answerOf(file) {
@@ -137,18 +153,22 @@ async function answerOf(file) {
   const settings = { method: "POST", headers: { "Content-Type": "application/json" }, body };
   const answer = await ask(address(), settings);
   const milliseconds = performance.now() - start;
-  const { probabilities, how } = calibrated(answer.predictions[0]);
-  const classes = version().classes;
+  const { logits, probabilities: plain } = answer.predictions[0];
+  const { classes } = version();
+  const temperature = temperatureOf(version());
+  const probabilities = temperature === null ? plain : calibrated(logits, temperature);
   const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]).slice(0, 5);
   const image = made("img", { src: URL.createObjectURL(file), alt: file.name });
   image.addEventListener("load", () => URL.revokeObjectURL(image.src));
   const best = classes[order[0]];
-  const list = made("ol", { className: "classes", ariaLabel: `Likeliest classes of ${file.name}` }, ...order.map((i) => row(classes[i], probabilities[i])));
+  const list = made("ol", { className: "classes", ariaLabel: `Likeliest classes of ${file.name}` }, ...order.map((i) => row(classes[i], probabilities[i], temperature === null ? null : plain[i])));
   const title = made("h3", { textContent: best });
-  const words = `${file.name}: answered in ${milliseconds.toFixed(0)} ms by version ${version().version}${how}`;
+  const words = `${file.name}: answered in ${milliseconds.toFixed(0)} ms by version ${version().version}`;
   const told = made("div", {}, title, made("p", { className: "file quiet", textContent: words }), list);
+  if (temperature !== null) told.append(legend(temperature));
   element("results").prepend(made("li", { className: "panel result" }, image, told));
-  return `${file.name}: ${best}, ${(100 * probabilities[order[0]]).toFixed(0)} percent.`;
+  const before = temperature === null ? "" : ` calibrated, ${(100 * plain[order[0]]).toFixed(0)} before`;
+  return `${file.name}: ${best}, ${(100 * probabilities[order[0]]).toFixed(0)} percent${before}.`;
 }
 
 async function classify(files) {

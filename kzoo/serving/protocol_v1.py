@@ -13,7 +13,7 @@ from kzoo.export.signatures import INPUTS, OUTPUTS
 from kzoo.serving.answers import Service, json_response, seconds_of, told_of
 from kzoo.serving.errors import NotFound, short
 from kzoo.serving.json_bodies import read_json
-from kzoo.serving.requests import Asked, asked_by_v1, shape_of
+from kzoo.serving.requests import Asked, asked_by_v1, most_lists, shape_of
 from kzoo.serving.runtime import ExportedModel
 
 _KINDS = {"logits": ("DT_FLOAT", True), "probabilities": ("DT_FLOAT", True), "class_index": ("DT_INT64", False)}
@@ -26,9 +26,10 @@ async def predict(request: Request) -> Response:
     with service.repository.used(name, version) as loaded, service.predictions.admitted():
         told_of(request, loaded.model)
         body = await request.body()
-        asked = await service.predictions.read(body, _asked, body, loaded.model, service)
-        told_of(request, loaded.model, asked.batch)
-        outputs = await service.predictions.outputs(loaded, asked, seconds_of(request))
+        async with service.predictions.within(seconds_of(request)):
+            asked = await service.predictions.read(body, _asked, body, loaded.model, service)
+            told_of(request, loaded.model, asked.batch)
+            outputs = await service.predictions.outputs(loaded, asked)
         columns = {name: outputs[name].tolist() for name in OUTPUTS}
     if asked.columns:
         return json_response({"outputs": columns})
@@ -37,7 +38,8 @@ async def predict(request: Request) -> Response:
 
 
 def _asked(body: bytes, model: ExportedModel, service: Service) -> Asked:
-    return asked_by_v1(read_json(body), model.decoding, service.limits)
+    payload = read_json(body, most_lists(model.decoding, service.limits))
+    return asked_by_v1(payload, model.decoding, service.limits)
 
 
 async def status(request: Request) -> Response:
@@ -78,6 +80,8 @@ async def metadata(request: Request) -> Response:
         "float_images": ("DT_FLOAT", shape_of(model.decoding)),
         "encoded_images": ("DT_STRING", ()),
     }
+    if model.predict_floats is None:
+        del kinds["float_images"]
     outputs = {
         name: _tensor(name, kind, (len(model.class_names),) if classes else ())
         for name, (kind, classes) in _KINDS.items()

@@ -15,12 +15,13 @@ from kzoo.export.signatures import OUTPUTS
 from kzoo.serving.answers import Service, json_response, seconds_of, told_of, version_of_kzoo
 from kzoo.serving.errors import BadRequest, Refused, short
 from kzoo.serving.json_bodies import read_json, write_json
-from kzoo.serving.requests import Asked, asked_by_v2, shape_of
+from kzoo.serving.requests import Asked, asked_by_v2, most_lists, shape_of
 from kzoo.serving.runners import Outputs
 from kzoo.serving.runtime import ExportedModel
 from kzoo.serving.tensors import described_outputs, read_tensor, written_output
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
+_LONGEST_TIMEOUT = 2**64 - 1  # Triton's is an integer of 64 bits
 _EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration"]
 
 
@@ -42,10 +43,11 @@ async def infer(request: Request) -> Response:
         told_of(request, loaded.model)
         body = await request.body()
         length = request.headers.get(HEADER_LENGTH)
-        question = await service.predictions.read(body, _question, body, length, loaded.model, service)
-        told_of(request, loaded.model, question.asked.batch)
-        seconds = seconds_of(request) if question.seconds is None else question.seconds
-        outputs = await service.predictions.outputs(loaded, question.asked, seconds)
+        async with service.predictions.within(seconds_of(request)) as deadline:
+            question = await service.predictions.read(body, _question, body, length, loaded.model, service)
+            told_of(request, loaded.model, question.asked.batch)
+            deadline.bring_forward(question.seconds)
+            outputs = await service.predictions.outputs(loaded, question.asked)
     return _answer(question, loaded.model, outputs)
 
 
@@ -57,7 +59,7 @@ def _question(body: bytes, length: str | None, model: ExportedModel, service: Se
             raise BadRequest(
                 f"{HEADER_LENGTH} must be at most the body's {len(body):,} bytes. Received: {short(length)}."
             )
-    payload = read_json(body[:size])
+    payload = read_json(body[:size], most_lists(model.decoding, service.limits))
     if not isinstance(payload, dict):
         raise BadRequest('The body must be a JSON object with a list of "inputs".')
     inputs = payload.get("inputs")
@@ -101,8 +103,9 @@ def _timeout(microseconds: Any) -> float | None:
     """Returns the seconds that Triton's `timeout` means, which 0 leaves to the server."""
     if microseconds is None or microseconds == 0:
         return None
-    if type(microseconds) is not int or microseconds < 0:
-        raise BadRequest(f'"timeout" must be in microseconds, an integer. Received: {short(microseconds)}.')
+    if type(microseconds) is not int or not 0 < microseconds <= _LONGEST_TIMEOUT:
+        expected = "an integer from 0 to 2^64 - 1"
+        raise BadRequest(f'"timeout" must be in microseconds, {expected}. Received: {short(microseconds)}.')
     return microseconds / 1e6
 
 
@@ -152,6 +155,8 @@ async def metadata(request: Request) -> Response:
     """Answers `GET /v2/models/NAME[/versions/VERSION]`."""
     service: Service = request.app.state.service
     model = _model(request)
+    floats = {"name": "image", "datatype": "FP32", "shape": [-1, *shape_of(model.decoding)]}
+    files = {"name": "image_bytes", "datatype": "BYTES", "shape": [-1]}
     return json_response(
         {
             "name": model.name,
@@ -161,10 +166,7 @@ async def metadata(request: Request) -> Response:
             "outputs": described_outputs(len(model.class_names)),
             "parameters": {
                 "class_names": list(model.class_names),
-                "other_inputs": [
-                    {"name": "image", "datatype": "FP32", "shape": [-1, *shape_of(model.decoding)]},
-                    {"name": "image_bytes", "datatype": "BYTES", "shape": [-1]},
-                ],
+                "other_inputs": [files] if model.predict_floats is None else [floats, files],
             },
         }
     )

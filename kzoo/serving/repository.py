@@ -131,6 +131,8 @@ class Repository:
                 await self.look()
             except OSError as error:
                 logger.warning("%s cannot be looked at: %s", self.directory, error)
+            except Exception:  # whatever one look ends in, the next may find what is to be served
+                logger.exception("%s cannot be looked at", self.directory)
 
     async def look(self) -> list[Exception]:
         """Loads what has come and lets go what is gone, one version after another, while the others answer.
@@ -186,10 +188,10 @@ class Repository:
         stamp = _stamp(path)
         try:
             model = await asyncio.to_thread(load_export, path, self._runtime)
-        except (ValueError, ImportError, OSError) as error:
+        except Exception as error:  # whatever a strange export makes its runtime raise, the others go on
             self._failed[path] = stamp
-            self.states[key] = State(END, str(error))
-            logger.error("Version %s of %s is not served. %s", version, name, error)
+            self.states[key] = State(END, str(error) or type(error).__name__)
+            logger.error("Version %s of %s is not served. %s", version, name, self.states[key].error)
             return error
         self._failed.pop(path, None)
         answerer = Answerer(model, self._limits, self._pool, self._threads, self._metrics)

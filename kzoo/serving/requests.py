@@ -108,30 +108,34 @@ def asked_by_v2(name: str, datatype: str, array: Array, decoding: Decoding, limi
     )
 
 
-def check_files(files: Iterable[bytes], limits: Limits) -> None:
+def check_files(files: Iterable[bytes], limits: Limits) -> list[int]:
     """Looks at what each file says of its size, before the first is decoded.
+
+    Returns:
+        How many pixels each has.
 
     Raises:
         BadRequest: If one is no JPEG or PNG file, or they have too many pixels.
     """
     from PIL import Image
 
-    total = 0
+    sizes: list[int] = []
     for index, file in enumerate(files):
         try:
             with Image.open(io.BytesIO(file), formats=("JPEG", "PNG")) as image:
                 width, height = image.size
         except Exception:  # which exceptions a decoder raises on broken data is nowhere specified
             raise BadRequest(f"Image {index} must be a JPEG or PNG file. Received: {len(file)} other bytes.") from None
-        total += width * height
-        if width * height > limits.pixels:
-            size = f"{width}x{height}, {width * height:,}"
+        sizes.append(width * height)
+        if sizes[-1] > limits.pixels:
+            size = f"{width}x{height}, {sizes[-1]:,}"
             raise BadRequest(f"Image {index} must have at most {limits.pixels:,} pixels. Received: {size}.")
-        if total > limits.request_pixels:
+        if sum(sizes) > limits.request_pixels:
             raise BadRequest(
                 f"The images of a request must have at most {limits.request_pixels:,} pixels together. "
-                f"Received: {total:,} up to image {index}."
+                f"Received: {sum(sizes):,} up to image {index}."
             )
+    return sizes
 
 
 def decoded(file: bytes, index: int, decoding: Decoding) -> npt.NDArray[np.uint8]:
@@ -221,6 +225,12 @@ def of_base64(text: Any, name: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except (TypeError, ValueError, binascii.Error):
         raise BadRequest(f"The file of {name} must be base64 text.") from None
+
+
+def most_lists(decoding: Decoding, limits: Limits) -> int:
+    """Returns how many lists and objects a request may need: twice those of its images' rows and pixels, and some."""
+    height, width, _ = shape_of(decoding)
+    return 2 * limits.batch * (height * width + height + 3) + 1000
 
 
 def shape_of(decoding: Decoding) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from kzoo.data.images import Decoding
 from kzoo.export.class_names import read_class_names
 from kzoo.export.signatures import CARD, CLASSES, FILES
 from kzoo.serving.card import Card, Example, read_card, read_examples
-from kzoo.serving.runners import Outputs, Predict, load_runner
+from kzoo.serving.runners import Outputs, Predict, Runner, load_runner
 
 # Of the largest logit. An int8 model on a processor without the instructions for it may saturate.
 _APART = {"float32": 1e-3, "float16": 2e-2, "int8": 0.2}
@@ -79,7 +79,7 @@ def load_export(directory: str | os.PathLike[str], runtime: str | None = None) -
     card = read_card(path)
     examples = read_examples(path)
     runner = load_runner(path, runtime)
-    outputs = runner.predict(np.zeros((1, *card.image_size, card.decoding.channels), np.uint8))
+    outputs = _first_outputs(path, card, runner)
     names = read_class_names(path / CLASSES, outputs["logits"].shape[-1])
     _check_examples(path, card, runner.format, runner.predict, examples)
     return ExportedModel(
@@ -121,6 +121,19 @@ def is_version(path: Path) -> bool:
 def is_export(path: Path) -> bool:
     """Whether there is a card and a model in a folder."""
     return (path / CARD).is_file() and any((path / file).is_file() for file in FILES.values())
+
+
+def _first_outputs(path: Path, card: Card, runner: Runner) -> Outputs:
+    """Returns the outputs for one black image of the size that the card names."""
+    shape = (*card.image_size, card.decoding.channels)
+    try:
+        return runner.predict(np.zeros((1, *shape), np.uint8))
+    except Exception as error:  # runtimes raise whatever they like about images that the model does not take
+        said = " ".join(str(error).split())[:500]
+        size = "x".join(map(str, shape))
+        raise ValueError(
+            f"{path} must hold a model for images of {size}, as its card says. Received: {said}"
+        ) from error
 
 
 def _check_examples(path: Path, card: Card, kind: str, predict: Predict, examples: Sequence[Example]) -> None:

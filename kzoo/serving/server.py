@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,8 +16,9 @@ from kzoo.serving.logs import FORMATS, logging_to_stdout
 from kzoo.serving.runners import RUNTIMES
 from kzoo.serving.settings import Settings, key_of_environment
 
-_GRACE_SECONDS = 20
+_GRACE_SECONDS = 5  # to send what was answered at the last moment
 _WATCH_SECONDS = 1.0
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def serve(
@@ -32,7 +34,7 @@ def serve(
     allow_origins: Iterable[str] = (),
     log_format: str = "text",
 ) -> None:
-    """Serves exports over HTTP until SIGTERM or SIGINT, then finishes the requests that it has.
+    """Serves exports over HTTP until SIGTERM or SIGINT, then finishes the requests it has, each until its deadline.
 
     | route | what |
     |---|---|
@@ -104,6 +106,7 @@ async def _run(
         await repository.open()
         service = Service(repository, predictions, limits, metrics)
         config: Any = {"http": limited(limits), "ws": "none", "lifespan": "off", "log_config": None}
+        config["proxy_headers"] = False  # anyone on this machine could say to be somebody else
         server = uvicorn.Server(
             uvicorn.Config(
                 application(service, settings),
@@ -111,7 +114,7 @@ async def _run(
                 settings.port,
                 access_log=False,
                 server_header=False,
-                timeout_graceful_shutdown=_GRACE_SECONDS,
+                timeout_graceful_shutdown=grace_seconds(limits),
                 **config,
             )
         )
@@ -128,14 +131,23 @@ async def _run(
         predictions.close()
 
 
+def grace_seconds(limits: Limits) -> int:
+    """Returns how long a server that is told to end waits for its requests: none is dropped before its deadline."""
+    return math.ceil(limits.deadline_seconds) + _GRACE_SECONDS
+
+
 def _url(settings: Settings) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"http://{host}:{settings.port}"
 
 
 def usable_cores() -> int:
-    """Returns how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Returns how many cores this process may use; in a container with a quota no more than that."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):  # there is none, or its quota is "max"
+        quota, period = _CPU_QUOTA.read_text().split()
+        cores = min(cores, max(1, math.ceil(int(quota) / int(period))))
+    return cores
 
 
 def _check_installed() -> None:

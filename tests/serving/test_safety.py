@@ -16,6 +16,7 @@ from PIL import Image
 from tiny_exports import images_of, png, write_export
 
 import kzoo
+from kzoo.serving import Limits
 from kzoo.serving.settings import Settings
 
 V1 = "/v1/models/tiny:predict"
@@ -160,6 +161,42 @@ def test_slow_clients_are_closed_and_hold_up_nobody(tiny_exports, run_server):
         assert server.whole("POST", V1, BODY)[0] == 200
 
 
+def unread(server, requests):
+    """A connection whose client asks, and reads nothing."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    connection.settimeout(30)
+    connection.connect(("127.0.0.1", server.port))
+    connection.sendall(b"GET /page.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * requests)
+    return connection
+
+
+def test_clients_that_do_not_read_are_closed_and_hold_no_connection(tiny_exports, run_server):
+    with run_server(tiny_exports, "--max-connections", "5", "--body-seconds", "1") as server:
+        time.sleep(0.2)
+        kept = [unread(server, 300) for _ in range(5)]  # more answers than the system takes for a client
+        time.sleep(0.5)
+        with pytest.raises(ConnectionError):
+            server.request("GET", "/v2")
+        end, status = time.monotonic() + 15, None
+        while status is None and time.monotonic() < end:
+            with contextlib.suppress(ConnectionError):
+                status = server.request("GET", "/v2")[0]
+            time.sleep(0.1)
+        for connection in kept:
+            connection.close()
+        assert status == 200
+
+
+def test_client_that_reads_slowly_gets_its_whole_answer(tiny_exports, run_server):
+    with run_server(tiny_exports, "--body-seconds", "2") as server, unread(server, 40) as connection:
+        whole, page = b"", server.whole("GET", "/page.js")[2]
+        while whole.count(page) < 40 and (part := connection.recv(1 << 14)):
+            whole += part
+            time.sleep(0.001)
+        assert whole.count(page) == 40
+
+
 def keep_sending(connection, content, seconds, times):
     for _ in range(times):
         connection.sendall(content)
@@ -224,11 +261,63 @@ def test_large_images_do_not_hold_up_small_requests(tiny_server):
         thread.join()
     assert done == [200, 200]
     assert float(np.median(waits)) < 1
+    assert max(waits) < 5
 
 
 def test_compressed_body_is_refused(tiny_server):
     status, answer = tiny_server.post(V1, b"\x1f\x8b", {"Content-Encoding": "gzip"})
     assert (status, answer["error"]) == (415, "The body must not be compressed.")
+
+
+@pytest.fixture(scope="module")
+def keyed_server(tiny_exports, run_server):
+    with run_server(tiny_exports, KZOO_API_KEY=KEY) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"Host": "evil.example"}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Content-Encoding": "gzip"}, 415),
+        ({"X-API-Key": "wrong"}, 401),
+        ({}, 400),
+    ],
+    ids=str,
+)
+def test_large_body_that_is_refused_gets_its_answer(changes, status, keyed_server):
+    for _ in range(3):
+        answered, answer = keyed_server.post(V1, bytes(8 << 20), {"X-API-Key": KEY, **changes})
+        assert (answered, list(answer)) == (status, ["error"])
+
+
+def test_body_that_is_refused_is_not_read_for_ever(tiny_exports, run_server):
+    with run_server(tiny_exports, "--body-seconds", "1") as server:
+        head = b"POST /v2 HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 99\r\n\r\n12"
+        with opened(server, head) as connection:
+            assert b" 403 " in connection.recv(4096)
+
+
+def test_bodies_that_fill_the_memory_are_read_and_told_to_come_again(monkeypatch):
+    pytest.importorskip("prometheus_client")
+    from kzoo.serving import guard
+
+    monkeypatch.setattr(guard, "_HELD_BYTES", 10)
+    arriving = [{"body": b"123456", "more_body": True}, {"body": b"7890ab", "more_body": True}, {"body": b"c"}]
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", **arriving.pop(0)}
+
+    async def send(message):
+        sent.append(message)
+
+    bodies = guard.Bodies(None, Limits())
+    asyncio.run(bodies({"type": "http", "headers": [], "kzoo": {}}, receive, send))
+    assert (sent[0]["status"], dict(sent[0]["headers"])[b"retry-after"]) == (503, b"1")
+    assert arriving == []
+    assert bodies._held == 0
 
 
 def test_full_queue_says_when_to_come_again(tmp_path, run_server):
@@ -253,43 +342,76 @@ def test_full_queue_says_when_to_come_again(tmp_path, run_server):
         assert server.whole("POST", V1, BODY)[0] == 200
 
 
-def test_request_that_misses_its_deadline_is_not_computed(tmp_path, run_server):
-    pytest.importorskip("openvino")
-    write_export(tmp_path, delay=2)
-    with run_server(tmp_path, "--deadline-seconds", "0.001") as server:
-        for _ in range(3):
-            status, answer = server.post(V1, BODY.encode())
-            assert (status, answer["error"]) == (504, "The answer was not ready within 0.001 seconds.")
+def test_odd_requests_are_answered_and_logged_as_what_they_are(tiny_exports, run_server):
+    with run_server(tiny_exports, "--log-format", "text") as server:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port)) as connection:
+            connection.request("BREW", "/v2")
+            assert connection.getresponse().status in (400, 405)
+        assert server.request("GET", "/v1/models/%0a%1b[31m")[0] == 404
+        forged = "6.6.6.6 GET /admin 200 1.0 ms \x9b31m\x85"
+        headers = {"X-Forwarded-For": forged, "X-Request-ID": "\x9b31m", "User-Agent": forged}
+        assert server.whole("GET", "/v2/health/live", headers=headers)[0] == 200
+    lines = [line for line in server.output.splitlines() if "/v2/health/live" in line]
+    assert [line.split()[2:5] for line in lines] == [["127.0.0.1", "GET", "/v2/health/live"]]
+    assert "6.6.6.6" not in server.output
+    assert not [letter for letter in server.output if (letter < " " and letter != "\n") or "\x7f" <= letter < "\xa0"]
 
 
-def test_odd_requests_are_answered_and_logged_without_control_characters(tiny_server):
-    connection = http.client.HTTPConnection("127.0.0.1", tiny_server.port)
-    with contextlib.closing(connection):
-        connection.request("BREW", "/v2")
-        assert connection.getresponse().status in (400, 405)
-    assert tiny_server.request("GET", "/v1/models/%0a%1b[31m")[0] == 404
-    assert "\x1b" not in tiny_server.said()
+def test_text_log_has_no_control_characters_whatever_a_request_brings():
+    import logging
+
+    from kzoo.serving import logs
+
+    controls = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
+    request = {"client": controls, "method": f"GET{controls}", "path": f"/a{controls}b", "status": 200}
+    request |= {"milliseconds": 1.5, "request_id": f"seven{controls}"}
+    found = logging.makeLogRecord({"levelname": "INFO", "created": 0, "request": request})
+    line = logs._AsText().format(found)
+    assert line == "1970-01-01T00:00:00.000+00:00 info  GET /ab 200 1.5 ms seven"
+    try:
+        raise ValueError(f"the name was {controls}")
+    except ValueError as error:
+        told = logging.makeLogRecord({"msg": f"odd{controls}", "created": 0, "exc_info": (ValueError, error, None)})
+    assert not set(logs._AsText().format(told)) & (set(controls) - {"\n"})
 
 
-def test_error_of_the_server_itself_is_told_by_its_id_alone(caplog):
-    pytest.importorskip("prometheus_client")
-    from kzoo.serving.metrics import Metrics
-    from kzoo.serving.observing import Observed
-
-    async def broken(scope, receive, send):
-        raise RuntimeError("the body was: secret")
-
+def asked_in_process(app, method="GET", path="/metrics", headers=()):
+    """Sends one request to an ASGI application; returns what it sends back."""
     sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
 
     async def send(message):
         sent.append(message)
 
-    scope = {"type": "http", "method": "GET", "headers": [(b"x-request-id", b"seven")], "client": None}
+    scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b""}
+    scope |= {"http_version": "1.1", "scheme": "http", "root_path": "", "client": None, "server": None}
+    scope["headers"] = [(b"host", b"localhost"), *headers]
+    asyncio.run(app(scope, receive, send))
+    return sent
+
+
+@pytest.mark.parametrize("place", ["endpoint", "gate"])
+def test_error_of_the_server_itself_is_told_by_its_id_alone(place, monkeypatch, caplog):
+    pytest.importorskip("prometheus_client")
+    from kzoo.serving import app, guard
+    from kzoo.serving.answers import Service
+    from kzoo.serving.metrics import Metrics
+
+    def broken(*_):
+        raise RuntimeError("the body was: secret")
+
     metrics = Metrics()
-    asyncio.run(Observed(broken, metrics)(scope, None, send))
-    assert sent[0]["status"] == 500
-    assert json.loads(sent[1]["body"]) == {"error": "The server failed. Its log says why, at seven."}
-    assert "secret" in caplog.text  # there the traceback is
+    monkeypatch.setattr(*((metrics, "text") if place == "endpoint" else (guard.Gate, "_check_host")), broken)
+    application = app.application(Service(None, None, Limits(), metrics), Settings("127.0.0.1", 8080))
+    start, end = asked_in_process(application, headers=[(b"x-request-id", b"seven")])
+    assert (start["status"], dict(start["headers"])[b"x-request-id"]) == (500, b"seven")
+    assert dict(start["headers"])[b"content-type"] == b"application/json"
+    assert json.loads(end["body"]) == {"error": "The server failed. Its log says why, at seven."}
+    assert caplog.text.count("Traceback") == 1  # where the secret is
+    assert caplog.text.count("RuntimeError: the body was: secret") == 1
+    monkeypatch.undo()
     assert b'status="500"' in metrics.text()[0]
 
 

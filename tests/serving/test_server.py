@@ -163,6 +163,13 @@ def test_stop_finishes_what_has_begun(exported, run_server, digits, expected):
     assert "Traceback" not in server.output
 
 
+@pytest.mark.parametrize(("deadline", "grace"), [(0.5, 6), (30, 35), (120.0, 125)])
+def test_stop_waits_longer_than_any_deadline(deadline, grace):
+    from kzoo.serving.server import grace_seconds
+
+    assert grace_seconds(kzoo.serving.Limits(deadline_seconds=deadline)) == grace
+
+
 @pytest.mark.parametrize("option", ["--max-batch", "--max-body-bytes", "--max-pixels"])
 def test_limits_are_options(option, exported, run_server, digits):
     with run_server(exported, option, "1") as server:

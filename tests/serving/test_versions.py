@@ -89,6 +89,77 @@ def test_nothing_but_a_damaged_version_is_an_error(tmp_path):
         in_loop(None, tmp_path / "none")
 
 
+def with_card(path, **changes):
+    """Changes what the card of an export says."""
+    card = json.loads((path / "card.json").read_text())
+    (path / "card.json").write_text(json.dumps({**card, **changes}))
+
+
+WRONG_SIZE = {"image_size": [2, 2], "decoding": {"image_size": [2, 2]}}
+
+
+def test_version_whose_card_names_another_size_is_not_served_and_the_others_are(tmp_path):
+    write_export(tmp_path)
+    with_card(write_export(tmp_path, version=2), **WRONG_SIZE)
+    write_export(tmp_path, version=3)
+
+    async def look(one):
+        return one.models, one.states["tiny", 2]
+
+    models, state = in_loop(look, tmp_path)
+    assert models == {"tiny": [1, 3]}
+    assert state.state == "END"
+    assert "must hold a model for images of 2x2x3, as its card says. Received: " in state.error
+
+
+def test_nothing_but_a_version_of_another_size_is_an_error(tmp_path):
+    with_card(write_export(tmp_path), **WRONG_SIZE)
+    with pytest.raises(ValueError, match="must hold a model for images of 2x2x3, as its card says"):
+        in_loop(None, tmp_path)
+
+
+def test_watch_goes_on_whatever_a_version_raises(tmp_path, monkeypatch, caplog):
+    from kzoo.serving import repository as module
+
+    caplog.set_level("INFO", "kzoo.serving")  # whatever other tests have made of the root's level
+    write_export(tmp_path)
+
+    def load(path, runtime):
+        if path.name == "2":
+            raise RuntimeError
+        return load_export(path, runtime)
+
+    load_export = module.load_export
+    monkeypatch.setattr(module, "load_export", load)
+
+    async def use(one):
+        looks = [OSError("no disk"), RuntimeError("odd")]
+        look = one.look
+
+        async def sometimes():
+            if looks:
+                raise looks.pop()
+            return await look()
+
+        one.look = sometimes
+        watching = asyncio.create_task(one.watch(0.01))
+        write_export(tmp_path, version=2)
+        write_export(tmp_path, version=3)
+        shutil.rmtree(tmp_path / "tiny" / "1")
+        for _ in range(500):
+            await asyncio.sleep(0.02)
+            if one.models == {"tiny": [3]}:
+                break
+        watching.cancel()
+        return one.models, one.states["tiny", 2]
+
+    models, state = in_loop(use, tmp_path)
+    assert models == {"tiny": [3]}
+    assert (state.state, state.error) == ("END", "RuntimeError")
+    assert caplog.text.count("cannot be looked at") == 2
+    assert caplog.text.count("Version 2 of tiny is not served. RuntimeError") == 1
+
+
 def test_damaged_card_at_first_is_an_error(tmp_path):
     path = write_export(tmp_path)
     (path / "card.json").write_text("[]")
@@ -201,6 +272,43 @@ def test_request_that_was_given_up_is_not_computed():
         second.cancel()
         await first
         await answerer.close()
+        pool.shutdown()
+        return asked
+
+    assert asyncio.run(run()) == [1]
+
+
+@pytest.mark.parametrize(("milliseconds", "batches"), [(0, [1, 1, 1]), (500, [2, 1])])
+def test_request_waits_for_others_where_that_is_asked_for(milliseconds, batches):
+    async def run():
+        answerer, asked, pool = answerer_of(slowly, Limits(wait_milliseconds=milliseconds))
+        images, start = images_of(3), time.monotonic()
+        first = asyncio.create_task(answerer.answer(images[:1]))
+        await asyncio.sleep(0.1)
+        given_up = asyncio.create_task(answerer.answer(images[:2]))
+        second = asyncio.create_task(answerer.answer(images[1:2]))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        answers = [await first, await second]
+        seconds = time.monotonic() - start
+        third = asyncio.create_task(answerer.answer(images[2:]))  # alone: its time passes, then it is computed
+        answers.append(await third)
+        await answerer.close()
+        pool.shutdown()
+        return asked, [one["logits"][0] for one in answers], images, seconds
+
+    asked, logits, images, seconds = asyncio.run(run())
+    assert asked == batches
+    np.testing.assert_allclose(logits, images.astype(np.float32).mean(axis=(1, 2)))
+    assert seconds >= milliseconds / 1e3
+
+
+def test_end_does_not_wait_for_others():
+    async def run():
+        answerer, asked, pool = answerer_of(slowly, Limits(wait_milliseconds=20_000))
+        answer = asyncio.create_task(answerer.answer(images_of(1)))
+        closing = asyncio.create_task(answerer.close())
+        await asyncio.wait_for(asyncio.gather(answer, closing), 5)
         pool.shutdown()
         return asked
 
