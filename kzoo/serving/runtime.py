@@ -126,14 +126,14 @@ def is_export(path: Path) -> bool:
 def _first_outputs(path: Path, card: Card, runner: Runner) -> Outputs:
     """Returns the outputs for one black image of the size that the card names."""
     shape = (*card.image_size, card.decoding.channels)
+    expected = f"{path} must hold a model for images of {'x'.join(map(str, shape))}, as its card says"
     try:
-        return runner.predict(np.zeros((1, *shape), np.uint8))
+        outputs = runner.predict(np.zeros((1, *shape), np.uint8))
     except Exception as error:  # runtimes raise whatever they like about images that the model does not take
-        said = " ".join(str(error).split())[:500]
-        size = "x".join(map(str, shape))
-        raise ValueError(
-            f"{path} must hold a model for images of {size}, as its card says. Received: {said}"
-        ) from error
+        raise ValueError(f"{expected}. Received: {' '.join(str(error).split())[:500]}") from error
+    if (answers := len(outputs["logits"])) != 1:  # or run what a part of the image would make
+        raise ValueError(f"{expected}. Received: {answers} answers for one image.")
+    return outputs
 
 
 def _check_examples(path: Path, card: Card, kind: str, predict: Predict, examples: Sequence[Example]) -> None:
