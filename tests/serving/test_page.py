@@ -259,6 +259,22 @@ def test_page_is_used_by_keyboard_and_read_aloud(opened, tmp_path):
     assert "urllib" in opened.find_element("id", "snippet").text
 
 
+def test_name_of_a_class_stays_whole_on_a_phone(browser, calibrated_server, tmp_path):
+    page = page_of(browser, calibrated_server)
+    size = {"width": 390, "height": 900, "deviceScaleFactor": 1, "mobile": True}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        choose(page, saved(images_of(1)[0], tmp_path / "a.png"))
+        name = answers(page)[0].find_element("css selector", ".name span")
+        heights = set()
+        for text in ("cat", "automobile"):
+            page.execute_script("arguments[0].textContent = arguments[1]", name, text)
+            heights.add(name.rect["height"])
+        assert len(heights) == 1
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1600])
 @pytest.mark.parametrize("path", ["/", "/docs"])
