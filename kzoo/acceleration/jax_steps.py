@@ -20,7 +20,6 @@ from kzoo.acceleration.registry import Acceleration, NotHereError, find
 
 _OPTION = "xla_multiheap_size_constraint_per_heap"
 _BLOCK = 2**24  # bytes
-_JIT = "keras.src.backend.jax.trainer:jit"  # `jax.jit`, or that of Flax's
 _IS_OUTERMOST = "jax._src.core:trace_state_clean"
 
 
@@ -37,8 +36,8 @@ def takes(model: Any) -> bool:
 
 
 def is_active() -> bool:
-    """Returns whether there are options to compile with, and Keras does not compile by Flax."""
-    return find(_JIT) is jax.jit and (ACCELERATION.is_active() or jax_once.ACCELERATION.is_active())
+    """Returns whether there are options to compile with."""
+    return ACCELERATION.is_active() or jax_once.ACCELERATION.is_active()
 
 
 def compiled(step: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -115,6 +114,8 @@ def _check() -> bool:
         raise NotHereError("freed memory is not kept: set KZOO_TUNE_PROCESS=1 before kzoo is imported")
     if jax.default_backend() != "cpu":
         raise NotHereError("for CPUs: other devices have allocators of their own")
+    if find(jax_once.JIT) is not jax.jit:
+        raise NotHereError("Keras compiles by Flax")
     step = jit(lambda state, x: x.sum() + state, options_for=_memory_options)
     return _compiler_knows(_OPTION) and float(step(1.0, np.ones(3))) == 4
 
@@ -124,6 +125,6 @@ ACCELERATION = Acceleration(
     does="steps are compiled to divide their memory into blocks that the C library keeps from one step to the next",
     brings="on CPUs JAX trains 1.2 times as fast (batch 128)",
     versions={"keras": ">=3.15,<3.16", "jax": ">=0.10.2,<0.13"},
-    needs=(_JIT, _IS_OUTERMOST),
+    needs=(jax_once.JIT, _IS_OUTERMOST),
     check=_check,
 )

@@ -93,6 +93,12 @@ def test_whoever_sets_the_option_keeps_it(monkeypatch):
         jax_once._check()
 
 
+def test_nothing_is_on_where_keras_compiles_by_flax(monkeypatch):
+    monkeypatch.setattr("keras.src.backend.jax.trainer.jit", lambda step, **options: step)
+    with pytest.raises(jax_once.NotHereError, match="Keras compiles by Flax"):
+        jax_once._check()
+
+
 def test_steps_are_compiled_so_whether_or_not_their_memory_is_kept(monkeypatch):
     monkeypatch.setattr(jax_steps.ACCELERATION, "_why_off", "for this test")
     assert jax_steps._options(None) == {"xla_disable_hlo_passes": "cse_barrier_expander"}
