@@ -48,10 +48,20 @@ def command_line() -> str:
     from kzoo.cli.app import app
 
     command: Any = get_command(app)
+    tell_whole(command)
     text = get_docs_for_click(obj=command, ctx=typer.Context(command, info_name="kzoo"), name="kzoo")
     text = re.sub(r"^# `kzoo`$", "# Command line", text, count=1, flags=re.MULTILINE)
     # One heading less of depth: the groups are known by their names already.
     return re.sub(r"^(\*\*(?:Options|Arguments|Commands|Usage)\*\*:)$", r"\1\n", text, flags=re.MULTILINE)
+
+
+def tell_whole(group: Any) -> None:
+    """Gives each command the first sentence of its help as its line in the list, which else is cut after 45 letters."""
+    for command in group.commands.values():
+        text = " ".join((command.help or "").split())
+        command.short_help = re.sub(r"(?<=\.) .*", "", text)
+        if hasattr(command, "commands"):
+            tell_whole(command)
 
 
 def models() -> str:

@@ -14,7 +14,7 @@ app = typer.Typer(help="Datasets.", no_args_is_help=True)
 
 @app.command()
 def prepare(
-    name: str,
+    name: Annotated[str, typer.Argument(help="cifar10, cifar100, svhn_cropped; or with --from a name of your own.")],
     data_dir: DataDir = None,
     archive: Annotated[Path | None, typer.Option(help="The published archive, if you have it.")] = None,
     source: Annotated[Path | None, typer.Option("--from", help="Images: a folder, zip, table or .npz.")] = None,
@@ -35,7 +35,7 @@ def prepare(
 
 @app.command()
 def info(
-    data: str,
+    data: Annotated[str, typer.Argument(help="Name of a dataset, or path of a folder, zip or table.")],
     data_dir: DataDir = None,
     image_size: ImageSize = None,
     resize: Resize = "stretch",

@@ -64,7 +64,7 @@ def fetch(preset: Source, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def add(file: Path, as_json: AsJson = False) -> None:
+def add(file: Annotated[Path, typer.Argument(help="The checkpoint, as published.")], as_json: AsJson = False) -> None:
     """Put the file of a published preset, downloaded elsewhere, where kzoo looks for it."""
     name = kzoo.add_preset(file)
     show({"name": name}, as_json, f"Added {name}", wrap=False)

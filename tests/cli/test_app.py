@@ -24,9 +24,10 @@ def functions_of(joined):
         yield from functions_of(group.typer_instance)
 
 
-def names_of(command, prefix=""):
+def commands_of(command, prefix=""):
+    """Yields the name and the command of each that does something, also those of groups."""
     for name, inner in command.commands.items():
-        yield from names_of(inner, f"{prefix}{name} ") if hasattr(inner, "commands") else [prefix + name]
+        yield from commands_of(inner, f"{prefix}{name} ") if hasattr(inner, "commands") else [(prefix + name, inner)]
 
 
 def body_lines(source):
@@ -37,8 +38,14 @@ def body_lines(source):
 
 
 def test_program_joins_every_command():
-    assert set(names_of(typer.main.get_command(app))) == COMMANDS
+    assert {name for name, _ in commands_of(typer.main.get_command(app))} == COMMANDS
     assert len(list(functions_of(app))) == len(COMMANDS)
+
+
+@pytest.mark.parametrize(("name", "command"), [*commands_of(typer.main.get_command(app))])
+def test_each_argument_and_option_has_help(name, command):
+    assert command.help
+    assert [one.name for one in command.params if not one.help] == []
 
 
 @pytest.mark.parametrize(
