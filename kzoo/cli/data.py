@@ -63,7 +63,7 @@ def _advice(summary: dict[str, Any], image_size: int | None) -> list[str]:
     if image_size is None and len(summary.get("sizes", ())) > 1:
         advice.append("The images have different sizes. A training needs one, such as --image-size 64.")
     if summary["images"]["train"] < _FEW_IMAGES:
-        advice.append("The images are few: batches of 128 would make few steps. Train with --batch-size 16.")
+        advice.append("There are few images, so large batches would make few steps. Train with --batch-size 16.")
     return advice
 
 
