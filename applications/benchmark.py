@@ -10,7 +10,8 @@ start from the same weights, and must give the same loss. A ratio is the median 
 and by bootstrap what it is at least: with 7 rounds that holds in 94 % of cases, with the 3 of `--quick` in 88 %. The
 limit is what the multiply-adds would take in one large matrix product on the CPU; all compute on a GPU where they see
 one. On TensorFlow Keras is measured with oneDNN, and without: so it comes on processors without AVX-512 VNNI. kzoo
-tunes its process where KZOO_TUNE_PROCESS=1. Writes `benchmark.json` and `benchmark.png` into `--out`.
+tunes its process where KZOO_TUNE_PROCESS=1. `--bfloat16` measures kzoo and PyTorch in bfloat16, too. Writes
+`benchmark.json` and `benchmark.png` into `--out`.
 """
 
 import argparse
@@ -28,7 +29,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))  # which PYTHONSAFEPATH leaves out
 from benchmark_chart import chart
 from benchmark_machine import matrix_product, processor
-from benchmark_rows import PASSES, SLOW_KERAS, Case, line, ratio, yardsticks
+from benchmark_rows import BFLOAT16, PASSES, SLOW_KERAS, Case, line, ratio, yardsticks
 from benchmark_worker import MODULES, Worker
 
 BACKENDS = ("torch", "tensorflow", "jax")
@@ -50,21 +51,25 @@ def start(
     pythons = interpreters()
     cases = [(backend, library) for library in ("kzoo", "keras") for backend in pythons]
     cases += [("torch", "pytorch")] * ("torch" in pythons) + [("tensorflow", SLOW_KERAS)] * ("tensorflow" in pythons)
+    cases += [
+        (one, f"{library} {BFLOAT16}") for one, library in cases if library in ("kzoo", "pytorch")
+    ] * options.bfloat16
     cases = [case for i, case in enumerate(cases) if i == 0 or case[1].split()[0] in options.libraries]
     arguments = [Path(folder) / "weights.npz", depth, batch, INFERENCE * steps]
     workers = dict[tuple[str, str], Worker]()
     for some in (cases[:1], cases[1:]):
         workers |= {case: Worker(*case, pythons[case[0]], arguments, options.threads) for case in some}
         facts = workers[cases[0]].ready  # only then is the file of weights there
-    tolerance = 1e-2 if facts["device"][0] == "gpu" else 1e-4  # GPUs round what they multiply to TensorFloat-32
-    losses = {" ".join(case): worker.ready["loss"] for case, worker in workers.items()}
-    np.testing.assert_allclose(list(losses.values()), next(iter(losses.values())), tolerance, err_msg=str(losses))
+    short = facts["device"][0] == "gpu"  # GPUs round what they multiply to TensorFloat-32
+    for case, worker in workers.items():
+        tolerance = 1e-2 if short or BFLOAT16 in case[1] else 1e-4
+        np.testing.assert_allclose(worker.ready["loss"], facts["loss"], tolerance, err_msg=" ".join(case))
     return workers
 
 
 def measure(depth: int, batch: int, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Returns a row for each program: speeds, and the ratios to plain PyTorch and Keras in the same rounds."""
-    steps = min(64, max(1, options.images // batch))
+    steps = min(256, max(1, options.images // batch))
     with tempfile.TemporaryDirectory() as folder:
         workers = start(depth, batch, steps, options, folder)
     speeds, peaks, facts = dict[Case, list[float]](), {}, next(iter(workers.values())).ready  # kzoo's
@@ -117,9 +122,10 @@ def main() -> None:
     parser.add_argument("--depths", type=int, nargs="+", default=[20, 56])
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 32, 128, 512])
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--images", type=int, default=1024, help="trained on in a measurement, in 1 to 64 batches")
+    parser.add_argument("--images", type=int, default=1024, help="trained on in a measurement, in 1 to 256 batches")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--libraries", nargs="+", choices=MODULES, default=list(MODULES), help="which to measure")
+    parser.add_argument("--bfloat16", action="store_true", help="measure mixed_bfloat16 beside float32")
     parser.add_argument("--quick", action="store_true", help="depth 20, batch 128, 3 rounds of 256 images")
     parser.add_argument("--draw", type=Path, metavar="JSON", help="draw what was measured before, measure nothing")
     parser.add_argument("--out", type=Path, default=Path("benchmark"))

@@ -11,6 +11,11 @@ import kzoo
 from kzoo.environment import look_at_backend
 
 
+def use_bfloat16() -> None:
+    """Computes in bfloat16 from now on, with weights in float32."""
+    kzoo.set_precision("mixed_bfloat16")
+
+
 def programs(
     depth: int, weights: str, images: Any, labels: Any, batch: int, sgd: dict[str, Any]
 ) -> tuple[dict[str, Callable[[int], object]], dict[str, Any]]:

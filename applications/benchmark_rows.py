@@ -6,12 +6,18 @@ from typing import Any
 import numpy as np
 
 PASSES = 3  # of a training step: forward, to the inputs, to the kernels
-SLOW_KERAS = "keras without oneDNN"
+SLOW_KERAS, BFLOAT16 = "keras without oneDNN", "in bfloat16"
 Case = tuple[str, str, str]  # backend, library and mode
 
 
 def yardsticks(backend: str, library: str, mode: str, measured: Collection[Case]) -> Iterator[tuple[str, Case]]:
     """Yields what a mode of kzoo is compared with, by name; folded, Keras has none of its own."""
+    if library.endswith(BFLOAT16):
+        plain, pytorch = library.removesuffix(f" {BFLOAT16}"), f"pytorch {BFLOAT16}"
+        if (backend, plain, mode) in measured:
+            yield "float32", (backend, plain, mode)
+        if library != pytorch and ("torch", pytorch, mode) in measured:
+            yield f"PyTorch {BFLOAT16}", ("torch", pytorch, mode)
     if library != "kzoo":
         return
     if mode == "train augmented":

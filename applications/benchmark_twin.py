@@ -90,6 +90,13 @@ def predictor(arrays: Any) -> tuple[Callable[[Any], Any], float] | None:
     return answer, 4 * sum(weight.numel() for weight in network.parameters()) / 1e6
 
 
+def use_bfloat16() -> None:
+    """Computes in bfloat16 from now on, with weights in float32."""
+    for device in ("cpu", "cuda"):
+        torch.set_autocast_dtype(device, torch.bfloat16)
+        torch.set_autocast_enabled(device, True)
+
+
 def programs(
     depth: int, weights: str, images: Any, labels: Any, batch: int, sgd: dict[str, Any]
 ) -> tuple[dict[str, Callable[[int], object]], dict[str, Any]]:
@@ -121,7 +128,7 @@ def programs(
         @torch.no_grad()
         def run(steps: int) -> Any:
             module.eval()
-            return np.concatenate([module(x).cpu().numpy() for x, _ in batches(steps)])
+            return np.concatenate([module(x).float().cpu().numpy() for x, _ in batches(steps)])
 
         return run
 

@@ -16,7 +16,7 @@ import time
 from typing import Any
 
 import numpy as np
-from benchmark_rows import SLOW_KERAS
+from benchmark_rows import BFLOAT16, SLOW_KERAS
 
 CLASSES = 10
 SGD: dict[str, Any] = {"learning_rate": 0.05, "momentum": 0.9, "weight_decay": 1e-4}
@@ -30,10 +30,10 @@ class Worker:
         limits = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "MKL_NUM_THREADS")
         settings = dict.fromkeys(limits, str(threads)) | {"KERAS_BACKEND": backend, "PYTHONSAFEPATH": ""}
         settings |= {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.2", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}  # a GPU is shared
-        if library != "kzoo":  # which turns oneDNN on by itself, if KZOO_TUNE_PROCESS=1 allows that
+        if library.split()[0] != "kzoo":  # which turns oneDNN on by itself, if KZOO_TUNE_PROCESS=1 allows that
             settings["TF_ENABLE_ONEDNN_OPTS"] = "0" if library == SLOW_KERAS else "1"
         self.process = subprocess.Popen(
-            [python, __file__, library.split()[0], *map(str, arguments)],
+            [python, __file__, library, *map(str, arguments)],
             env=os.environ | settings,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -68,7 +68,9 @@ def main() -> None:
     random = np.random.RandomState(0)
     images = random.randint(0, 256, (steps * batch, 32, 32, 3)).astype("uint8")
     labels = np.eye(CLASSES, dtype="float32")[random.randint(0, CLASSES, steps * batch)]
-    module = importlib.import_module(MODULES[library])
+    module = importlib.import_module(MODULES[library.split()[0]])
+    if library.endswith(BFLOAT16):
+        module.use_bfloat16()
     programs, facts = module.programs(depth, weights, images, labels, batch, SGD)
     first = {}
     for mode, program in programs.items():

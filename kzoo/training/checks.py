@@ -115,7 +115,7 @@ def check_stopping(callbacks: Sequence[keras.callbacks.Callback], epochs: int) -
             continue
         if callback.monitor not in _MONITORS:
             raise ValueError(
-                f"EarlyStopping must watch one of {', '.join(_MONITORS)}: Keras would say so after an epoch, or only warn. "
+                f"EarlyStopping must watch one of {', '.join(_MONITORS)}: Keras says so late, or only warns. "
                 f"Received: monitor={callback.monitor!r}."
             )
         if callback.start_from_epoch + callback.patience >= epochs - 1:

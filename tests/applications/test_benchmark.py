@@ -72,6 +72,16 @@ def test_benchmark_measures_the_libraries_asked_for(tmp_path):
     assert result["process_tuned"] is True
 
 
+def test_benchmark_measures_bfloat16_beside_float32(tmp_path):
+    run(tmp_path, *SMALL, "--bfloat16", "--libraries", "kzoo", "pytorch")
+    rows = json.loads((tmp_path / "out" / "benchmark.json").read_text())["rows"]
+    on_torch = keras.backend.backend() == "torch"
+    ratios = {row["case"][-1]: set(row["ratios"]) for row in rows}
+    assert ratios["kzoo in bfloat16 train"] == ({"float32", "PyTorch in bfloat16"} if on_torch else {"float32"})
+    assert ratios["kzoo in bfloat16 train augmented"] == {"float32"}
+    assert ("pytorch in bfloat16 train" in ratios) == on_torch
+
+
 @pytest.mark.slow
 def test_benchmark_starts_from_kzoo_weights_where_kzoo_is_not_measured(tmp_path):
     run(tmp_path, *SMALL, "--libraries", "keras")
