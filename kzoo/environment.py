@@ -265,9 +265,7 @@ def record() -> dict[str, Any]:
 
 def processor() -> dict[str, Any]:
     """Returns the processor's model and features, the cores that this process may use and the memory that is free."""
-    lines = [line.partition(":") for line in _read("/proc/cpuinfo").splitlines()]
-    facts = {name.strip(): value.strip() for name, _, value in lines}
-    flags = facts.get("flags", "").split()
+    facts, flags = _cpuinfo(), instruction_sets()
     available = [line.split()[1] for line in _read("/proc/meminfo").splitlines() if line.startswith("MemAvailable")]
     return {
         "model": facts.get("model name") or platform.processor() or platform.machine(),
@@ -277,6 +275,17 @@ def processor() -> dict[str, Any]:
         "avx512_vnni": "avx512_vnni" in flags if flags else None,
         "memory_available_gib": round(int(available[0]) / 2**20, 1) if available else None,
     }
+
+
+def instruction_sets() -> frozenset[str]:
+    """Returns what Linux calls the instruction sets of the processor, for example `"avx2"`; elsewhere none."""
+    return frozenset(_cpuinfo().get("flags", "").split())
+
+
+def _cpuinfo() -> dict[str, str]:
+    """Returns what Linux says of the last core."""
+    lines = [line.partition(":") for line in _read("/proc/cpuinfo").splitlines()]
+    return {name.strip(): value.strip() for name, _, value in lines}
 
 
 def _affinity() -> int:

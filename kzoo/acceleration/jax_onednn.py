@@ -1,13 +1,15 @@
 """Convolutions and matrix products of the oneDNN inside jaxlib, as operations of JAX.
 
 XLA's compiler for CPUs can call oneDNN, which PyTorch and TensorFlow compute with, but computes float32 by kernels that
-take twice as long. These operations ask for oneDNN by the name of the call. That is no public interface: what a call
-must say is known for some versions of jaxlib, and tests/acceleration/test_jax_onednn.py holds it. With other versions
-and platforms, on several devices, under `vmap`, and in what `jax.export` writes, each operation is its definition.
+take twice as long, and bfloat16 by ones that take three to ten times as long. These operations ask for oneDNN by the
+name of the call. That is no public interface: what a call must say is known for some versions of jaxlib, and
+tests/acceleration/test_jax_onednn.py holds it. With other versions and platforms, on several devices, under `vmap`, and
+in what `jax.export` writes, each operation is its definition.
 """
 
 import functools
 import json
+import os
 import platform
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,7 +19,7 @@ import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
-from kzoo import shards
+from kzoo import environment, shards
 from kzoo.acceleration import jax_products
 from kzoo.acceleration.registry import Acceleration, NotHereError, find
 
@@ -39,8 +41,19 @@ def takes(multiply_adds: int, *tensors: Tensor) -> bool:
     """
     is_alone = jax.device_count() == 1 or (shards.current() is not None and jax.local_device_count() == 1)
     on_cpu = jax.default_backend() == "cpu" and is_alone
-    suits = on_cpu and multiply_adds >= FEW and all(tensor.dtype == jnp.float32 for tensor in tensors)
-    return suits and ACCELERATION.is_active()
+    dtypes = {tensor.dtype for tensor in tensors}
+    suits = dtypes == {jnp.dtype("float32")} or (dtypes == {jnp.dtype("bfloat16")} and computes_bfloat16())
+    return on_cpu and multiply_adds >= FEW and suits and ACCELERATION.is_active()
+
+
+@functools.cache
+def computes_bfloat16() -> bool:
+    """Tells whether the processor computes bfloat16, so that oneDNN does.
+
+    Where it does not, oneDNN has no such operation, and to ask for one ends the process.
+    """
+    is_limited = any(name in os.environ for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"))
+    return not is_limited and "avx512_bf16" in environment.instruction_sets()
 
 
 @functools.partial(jax.jit, static_argnames=("stride", "biased", "relu"))
@@ -50,22 +63,22 @@ def convolve(
     """Convolves with symmetric zero padding, adds what is asked for, and rectifies if asked to. Has no derivative.
 
     Args:
-        x: float32 tensor of shape `(batch, height, width, channels)`.
-        kernel: float32 tensor of shape `(k, k, channels, filters)`, `k` odd.
-        *others: float32 tensors to add: a bias of shape `(filters,)`, then a residual shaped as the result.
+        x: Tensor of shape `(batch, height, width, channels)`, float32, or bfloat16 where the processor computes it.
+        kernel: Tensor of shape `(k, k, channels, filters)`, `k` odd, of the same dtype, as are all others.
+        *others: Tensors to add: a bias of shape `(filters,)`, then a residual shaped as the result.
         stride: Integer, step in both directions. Defaults to `1`.
         biased: Boolean, whether the first of `others` is a bias. Defaults to `False`.
         relu: Boolean. Defaults to `False`.
 
     Returns:
-        float32 tensor of shape `(batch, ceil(height / stride), ceil(width / stride), filters)`.
+        Tensor of shape `(batch, ceil(height / stride), ceil(width / stride), filters)`.
     """
     return _convolution().bind(x, kernel, *others, stride=stride, biased=biased, relu=relu)
 
 
 @jax.jit
 def transposed_product(a: Tensor, b: Tensor) -> Tensor:
-    """Returns `a.T @ b` of float32 matrices. Has no derivative."""
+    """Returns `a.T @ b` of matrices, in float32 also where they are bfloat16. Has no derivative."""
     return _product().bind(a, b)
 
 
@@ -89,7 +102,7 @@ def _convolution_config(x: Any, kernel: Any, *others: Any, stride: int, biased: 
 
 
 def _product_definition(a: Tensor, b: Tensor) -> Tensor:
-    return a.T @ b
+    return jnp.matmul(a.T, b, preferred_element_type=jnp.float32)
 
 
 def _product_config(a: Any, b: Any) -> dict[str, Any]:
@@ -149,7 +162,7 @@ def _check() -> bool:
 
 ACCELERATION = Acceleration(
     "oneDNN on JAX",
-    does="convolutions and their kernels' gradients go to the oneDNN inside jaxlib, which XLA does not use for float32",
+    does="convolutions and their kernels' gradients go to the oneDNN inside jaxlib, of which XLA makes no use itself",
     brings="on CPUs JAX trains 1.2 times as fast, predicts 1.6 times and folded 2.0 times (batch 128, AVX-512)",
     versions={"jax": ">=0.10.2,<0.13", "jaxlib": ">=0.10.2,<0.13"},
     needs=(_PRIMITIVE, _BATCHERS, _LOWER_FUN, _REGISTER, _FFI),

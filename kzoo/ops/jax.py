@@ -51,8 +51,9 @@ def conv2d(x: Tensor, kernel: Tensor, stride: int = 1, bias: Tensor | None = Non
 
 
 def _suits_cpus(x: Tensor, kernel: Tensor) -> bool:
-    on_cpu = jax.default_backend() == "cpu" and x.dtype == kernel.dtype and x.dtype in (jnp.float32, jnp.float64)
-    return on_cpu and jax_products.takes(x, kernel)
+    is_fast = x.dtype in (jnp.float32, jnp.float64) or (x.dtype == jnp.bfloat16 and jax_onednn.computes_bfloat16())
+    on_cpu = jax.default_backend() == "cpu" and x.dtype == kernel.dtype
+    return on_cpu and is_fast and jax_products.takes(x, kernel)
 
 
 def conv2d_relu(
@@ -142,10 +143,11 @@ def _multiply_adds(x: Tensor, kernel: Tensor, stride: int) -> int:
 
 
 def _images_gradient(kernel: Tensor, slope: Tensor, *, shapes: Any, stride: int) -> Tensor:
-    if stride == 1:
-        return _convolve_on_all_cores(slope, kernel[::-1, ::-1].swapaxes(2, 3), 1)
-    x = jax.ShapeDtypeStruct(shapes[0], slope.dtype)
-    return jax.linear_transpose(lambda x: _convolve(x, kernel, stride), x)(slope)[0]
+    if stride > 1:  # the pixels that the kernel left out in between have no slope
+        beyond = [size - (count - 1) * stride - 1 for size, count in zip(shapes[0][1:3], slope.shape[1:3], strict=True)]
+        between = [(0, 0, 0), *((0, rest, stride - 1) for rest in beyond), (0, 0, 0)]
+        slope = lax.pad(slope, jnp.zeros((), slope.dtype), between)
+    return _convolve_on_all_cores(slope, kernel[::-1, ::-1].swapaxes(2, 3), 1)
 
 
 @functools.cache
@@ -176,15 +178,22 @@ def _derivative_of_conv2d_relu(stride: int, biased: bool, primals: Any, tangents
 
 
 def _kernel_gradient(x: Tensor, dy: Tensor, size: int, stride: int) -> Tensor:
-    """Returns the gradient of a kernel of shape `(size, size, channels, filters)`, summed over chunks of the batch."""
+    """Returns the gradient of a kernel of shape `(size, size, channels, filters)`, summed over chunks of the batch.
+
+    Of bfloat16 the sums are float32. What is gathered is moved as integers, since XLA would move it as float32.
+    """
+    dtype = x.dtype
+    if dtype == jnp.bfloat16:
+        x, dy = (lax.bitcast_convert_type(tensor, jnp.uint16) for tensor in (x, dy))
     products = functools.partial(_shifted_product if stride == 1 else _patch_product, size=size, stride=stride)
     chunks, rest = divmod(x.shape[0], _IMAGES_AT_ONCE)
     whole = chunks * _IMAGES_AT_ONCE
-    total = jnp.zeros((size, size, x.shape[-1], dy.shape[-1]), x.dtype)
+    total = jnp.zeros((size, size, x.shape[-1], dy.shape[-1]), jnp.promote_types(dtype, jnp.float32))
     if chunks:
         parts = [tensor[:whole].reshape(chunks, _IMAGES_AT_ONCE, *tensor.shape[1:]) for tensor in (x, dy)]
         total, _ = lax.scan(lambda total, part: (total + products(*part), None), total, parts)
-    return total + products(x[whole:], dy[whole:]) if rest else total
+    total = total + products(x[whole:], dy[whole:]) if rest else total
+    return total.astype(dtype)
 
 
 def _shifted_product(x: Tensor, dy: Tensor, *, size: int, stride: int) -> Tensor:
@@ -213,10 +222,14 @@ def _patch_product(x: Tensor, dy: Tensor, *, size: int, stride: int) -> Tensor:
 
 
 def _product(columns: Tensor, rows: Tensor) -> Tensor:
-    """Sums over images and space the products of channels."""
+    """Sums over images and space the products of channels, in float32 at least."""
     a, b = columns.reshape(-1, columns.shape[-1]), rows.reshape(-1, rows.shape[-1])
+    if a.dtype == jnp.uint16:
+        a, b = (lax.bitcast_convert_type(matrix, jnp.bfloat16) for matrix in (a, b))
     is_faster = jax_onednn.takes(math.prod(a.shape) * b.shape[1], a, b)
-    return jax_onednn.transposed_product(a, b) if is_faster else a.T @ b
+    if is_faster:
+        return jax_onednn.transposed_product(a, b)
+    return jnp.matmul(a.T, b, preferred_element_type=jnp.promote_types(a.dtype, jnp.float32))
 
 
 def look_up(table: Any, index: Tensor, kept: dict[Any, Any]) -> Tensor:

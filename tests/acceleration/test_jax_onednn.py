@@ -69,8 +69,43 @@ def test_other_jaxlibs_compute_the_same(monkeypatch, channels):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
 
 
-def test_what_is_small_or_not_float32_is_left_to_xla(monkeypatch):
-    assert not jax_onednn.takes(jax_onednn.FEW, jnp.ones(1, "bfloat16"))
+@pytest.mark.skipif(
+    not (ON_ONEDNN and jax_onednn.computes_bfloat16()), reason="the processor does not compute bfloat16"
+)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_bfloat16_is_computed_by_onednn_and_its_sums_are_float32(stride):
+    x, kernel = jnp.asarray(X, "bfloat16"), jnp.asarray(KERNEL, "bfloat16")
+
+    def total(x, kernel):
+        return jnp.square(kzoo.ops.conv2d(x, kernel, stride).astype("float32")).sum()
+
+    text = compiled(jax.grad(total, (0, 1)), x, kernel)
+    assert text.count("__onednn$convolution") >= 2
+    assert "__onednn$matmul" in text
+    slopes = jax.grad(total, (0, 1))(x, kernel)
+    expected = jax.grad(total, (0, 1))(x.astype("float32"), kernel.astype("float32"))
+    for slope, exact in zip(slopes, expected, strict=True):
+        assert slope.dtype == jnp.bfloat16
+        np.testing.assert_allclose(slope.astype("float32"), exact, atol=0.02 * np.abs(exact).max())
+
+
+def test_bfloat16_is_left_to_xla_where_the_processor_does_not_compute_it(monkeypatch):
+    monkeypatch.setattr(jax_onednn, "computes_bfloat16", lambda: False)
+    x, kernel = jnp.asarray(X, "bfloat16"), jnp.asarray(KERNEL, "bfloat16")
+    assert "__onednn" not in compiled(kzoo.ops.conv2d, x, kernel)
+
+
+def test_bfloat16_is_not_asked_of_a_onednn_that_is_limited(monkeypatch):
+    jax_onednn.computes_bfloat16.cache_clear()
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert not jax_onednn.computes_bfloat16()
+    jax_onednn.computes_bfloat16.cache_clear()
+
+
+def test_what_is_small_or_float64_is_left_to_xla(monkeypatch):
+    with jax.enable_x64(True):
+        assert not jax_onednn.takes(jax_onednn.FEW, jnp.ones(1, "float64"))
+    assert not jax_onednn.takes(jax_onednn.FEW, jnp.ones(1), jnp.ones(1, "bfloat16"))
     monkeypatch.undo()
     assert not jax_onednn.takes(jax_onednn.FEW - 1, jnp.ones(1))
     assert "__onednn" not in compiled(jax.grad(sum_of_gradients, (0, 1)), X[:1], KERNEL)
