@@ -265,10 +265,10 @@ def record() -> dict[str, Any]:
 
 def processor() -> dict[str, Any]:
     """Returns the processor's model and features, the cores that this process may use and the memory that is free."""
-    facts, flags = _cpuinfo(), instruction_sets()
+    flags = cpuinfo().get("flags", "").split()
     available = [line.split()[1] for line in _read("/proc/meminfo").splitlines() if line.startswith("MemAvailable")]
     return {
-        "model": facts.get("model name") or platform.processor() or platform.machine(),
+        "model": cpuinfo().get("model name") or platform.processor() or platform.machine(),
         "architecture": platform.machine(),
         "cores": os.cpu_count(),
         "usable_cores": _usable_cores(),
@@ -277,13 +277,8 @@ def processor() -> dict[str, Any]:
     }
 
 
-def instruction_sets() -> frozenset[str]:
-    """Returns what Linux calls the instruction sets of the processor, for example `"avx2"`; elsewhere none."""
-    return frozenset(_cpuinfo().get("flags", "").split())
-
-
-def _cpuinfo() -> dict[str, str]:
-    """Returns what Linux says of the last core."""
+def cpuinfo() -> dict[str, str]:
+    """Returns what Linux says of the last core, in `flags` for example its instruction sets; elsewhere nothing."""
     lines = [line.partition(":") for line in _read("/proc/cpuinfo").splitlines()]
     return {name.strip(): value.strip() for name, _, value in lines}
 

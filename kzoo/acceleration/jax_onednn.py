@@ -53,7 +53,7 @@ def computes_bfloat16() -> bool:
     Where it does not, oneDNN has no such operation, and to ask for one ends the process.
     """
     is_limited = any(name in os.environ for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"))
-    return not is_limited and "avx512_bf16" in environment.instruction_sets()
+    return not is_limited and "avx512_bf16" in environment.cpuinfo().get("flags", "").split()
 
 
 @functools.partial(jax.jit, static_argnames=("stride", "biased", "relu"))
