@@ -19,13 +19,14 @@ COLOURS = {
 }
 _MARKERS, _STYLES = "osD^vP", ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)))
 _INK = {"light": "#1b1b1b", "dark": "#e8e8e8"}
+_PAGE = {"light": "#ffffff", "dark": "#15181b"}  # that of the report
 _MANY = 24  # points of a line, from where on they have no markers
 _WIDE = 1e4  # from which ratio of its ends on an axis has powers of ten alone
 _TICKS = 8  # positions that are each written at the axis
 
 
 def draw(chart: Chart, path: Path, theme: str = "light") -> None:
-    """Draws a chart as a PNG without background, so that it stands on any page.
+    """Draws a chart as a PNG, on the colour of the page that it is for.
 
     Args:
         chart: The `Chart`.
@@ -34,8 +35,8 @@ def draw(chart: Chart, path: Path, theme: str = "light") -> None:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2, 3.9), layout="constrained")
-    axis, ink, colours = figure.add_subplot(), _INK[theme], COLOURS[theme]
+    figure = Figure(figsize=(5.2, 3.9), layout="constrained", facecolor=_PAGE[theme])
+    axis, ink, colours = figure.add_subplot(facecolor=_PAGE[theme]), _INK[theme], COLOURS[theme]
     lines = [line for line in chart.lines if line.points]
     places = _places(chart)
     is_named = _is_named(places)
@@ -72,7 +73,7 @@ def draw(chart: Chart, path: Path, theme: str = "light") -> None:
         for text in legend.get_texts():
             text.set_parse_math(False)
     with written_file(path) as aside:
-        figure.savefig(aside, dpi=140, format="png", transparent=True, metadata={"Software": None})
+        figure.savefig(aside, dpi=140, format="png", metadata={"Software": None})
 
 
 def _places(chart: Chart) -> dict[Any, float]:

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 from toy_study import toy
 
 from kzoo.choices import STUDIES
@@ -21,6 +22,8 @@ def test_study_writes_table_charts_and_report(tmp_path, bench):
     assert len(rows) == len(found.rows) == 6
     assert [conclusion.verdict for _, conclusion in found.conclusions] == ["supported"]
     assert {file.name for file in (tmp_path / "toy").glob("*.png")} == {"loss.png", "loss-dark.png"}
+    with Image.open(tmp_path / "toy" / "loss.png") as picture:
+        assert picture.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)  # legible on a dark page, too
 
 
 def test_report_says_what_the_numbers_say_and_asks_nobody(tmp_path, bench):
