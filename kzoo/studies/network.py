@@ -113,7 +113,7 @@ class Network:
         after_epoch: Callable[[int], bool | None] | None = None,
         after_step: Callable[[int], None] | None = None,
     ) -> list[float]:
-        """Trains by Nesterov's momentum at a constant rate, and returns the loss of each epoch.
+        """Trains by Nesterov's momentum at a constant rate, and returns the mean loss of each epoch's batches.
 
         It ends early where a loss is not finite, or `after_epoch`, which gets the number of epochs, returns true.
         `after_step` gets the number of steps.
@@ -123,18 +123,17 @@ class Network:
         batches = Batches(split, self.dataset.classes, batch_size=size, seed=seed, shuffle=True, drop_remainder=True)
         losses, steps = list[float](), 0
         for epoch in range(epochs):
-            self.model.reset_metrics()
-            loss = math.nan
+            of_batches = list[float]()
             for index in range(batches.batches_per_epoch):
                 images, labels = batches.batch(epoch, index)[:2]
-                loss = float(self.model.train_on_batch(images, labels)[0])
+                of_batches.append(float(self.model.train_on_batch(images, labels)[0]))
                 steps += 1
                 if after_step is not None:
                     after_step(steps)
-                if not math.isfinite(loss):
+                if not math.isfinite(of_batches[-1]):
                     break
-            losses.append(loss)
-            if not math.isfinite(loss) or (after_epoch is not None and after_epoch(epoch + 1)):
+            losses.append(math.fsum(of_batches) / len(of_batches) if all(map(math.isfinite, of_batches)) else math.nan)
+            if not math.isfinite(losses[-1]) or (after_epoch is not None and after_epoch(epoch + 1)):
                 break
         return losses
 

@@ -4,8 +4,10 @@ import pytest
 
 import kzoo
 from kzoo import ops
+from kzoo.data import Batches
+from kzoo.studies.batch_norm import largest_rate
 from kzoo.studies.bench import Bench, some
-from kzoo.studies.network import array_of, build
+from kzoo.studies.network import array_of, build, score
 
 FORM = {"depth": 8, "filters": 4, "dropout": 0.5}
 
@@ -23,6 +25,16 @@ def test_network_started_again_is_as_it_was(bench):
     assert first[0] == again[0] != other[0]
     for one, two in zip(first[1], again[1], strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_loss_of_an_epoch_is_the_mean_of_its_batches(bench):
+    network, split = bench.network(depth=8, filters=4).start(0), bench.training(64)
+    (loss,) = network.train(split, seed=0, epochs=1, rate=0.0)
+    batches = Batches(split, bench.dataset.classes, batch_size=32, seed=0, shuffle=True)
+    parts = [batches.batch(0, index)[:2] for index in range(2)]
+    losses = [score(network.logits(images, training=True), labels.argmax(axis=1)).loss for images, labels in parts]
+    assert losses[0] != losses[1]
+    assert loss == pytest.approx(np.mean(losses), rel=1e-5)
 
 
 def test_each_seed_draws_masks_of_its_own(bench):
@@ -95,3 +107,11 @@ def test_network_of_another_depth_is_told(depth):
 def test_bench_needs_a_dataset():
     with pytest.raises(ValueError, match="`dataset` must be a kzoo.Dataset"):
         Bench("digits")
+
+
+@pytest.mark.parametrize(("trains", "expected"), [((1, 1, 0), -1), ((0, 0, 0), -2), ((1, 0, 1), 0)])
+def test_largest_rate_that_trains_is_the_least_where_none_does(trains, expected):
+    rates = zip((0.01, 0.1, 1.0), trains, strict=True)
+    rows = [{"part": "rate", "norm": "none", "rate": rate, "trains": float(one)} for rate, one in rates]
+    assert largest_rate("none")(rows) == pytest.approx(expected)
+    assert largest_rate("batch")(rows) is None
