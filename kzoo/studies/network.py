@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import statistics
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -132,7 +133,7 @@ class Network:
                     after_step(steps)
                 if not math.isfinite(of_batches[-1]):
                     break
-            losses.append(math.fsum(of_batches) / len(of_batches) if all(map(math.isfinite, of_batches)) else math.nan)
+            losses.append(statistics.fmean(of_batches))
             if not math.isfinite(losses[-1]) or (after_epoch is not None and after_epoch(epoch + 1)):
                 break
         return losses
