@@ -105,7 +105,7 @@ def runs(
 
 @app.command()
 def evaluate(
-    run: Annotated[Path | None, typer.Argument(help="Run directory.")] = None,
+    run: Annotated[str | None, typer.Argument(help="Run directory, or preset.")] = None,
     model: Annotated[str | None, model_option("Name of a model, instead of a run.")] = None,
     weights: Annotated[str | None, typer.Option(help="Its .weights.h5 file, or a preset.")] = None,
     preset: PresetOption = None,
@@ -119,6 +119,10 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a run, a preset, or a model with weights: loss, top-1, top-5, per class."""
+    from kzoo.presets import is_preset
+
+    if run is not None and preset is None and is_preset(run):
+        run, preset = None, run
     dataset = _images_of(run, preset, data, data_dir=data_dir, image_size=image_size)
     images: Any = {"dataset": dataset, "split": split, "tta": tta}
     result = kzoo.evaluate_saved(run, model=model, weights=weights, preset=preset, **images)
@@ -127,15 +131,20 @@ def evaluate(
 
 @app.command()
 def predict(
-    paths: Annotated[list[Path], typer.Argument(metavar="[RUN] IMAGES...", help="Run directory, then image files.")],
+    paths: Annotated[
+        list[str], typer.Argument(metavar="[SOURCE] IMAGES...", help="Run directory or preset, then image files.")
+    ],
     preset: PresetOption = None,
     top: Annotated[int, typer.Option(help="How many classes to name.")] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Classify image files by a run, or by a preset."""
-    predictor, images = (kzoo.Run(paths[0]), paths[1:]) if preset is None else (kzoo.Preset(preset), paths)
+    from kzoo.presets import is_preset
+
+    source, images = (paths[0], paths[1:]) if preset is None else (preset, paths)
     if not images:
-        raise ValueError(f"Expected image files after the run directory. Received: none after {paths[0]}.")
+        raise ValueError(f"Expected image files after the run directory or preset. Received: none after {source}.")
+    predictor = kzoo.Preset(source) if preset is not None or is_preset(source) else kzoo.Run(source)
     predictions = kzoo.predict_files(predictor, images, top=top)
     show([dataclasses.asdict(prediction) for prediction in predictions], as_json, _predictions_table(predictions))
 
@@ -153,7 +162,7 @@ def compare(
         _show_comparison(runs, picture, as_json)
 
 
-def _images_of(run: Path | None, preset: str | None, data: str | None, **options: Any) -> "kzoo.Dataset | None":
+def _images_of(run: str | None, preset: str | None, data: str | None, **options: Any) -> "kzoo.Dataset | None":
     """Returns the data that a network is evaluated on, decoded as it takes them; `None` for a run's own."""
     if data is None:
         return None

@@ -86,8 +86,16 @@ def test_photo_is_predicted_by_a_preset(saved, trained, tmp_path):
     assert found["file"] == str(tmp_path / "photo.jpg")
     assert set(found["classes"]) == set("0123456789")
     assert sum(found["probabilities"]) == pytest.approx(1)
-    with pytest.raises(ValueError, match="Expected image files after the run directory. Received: none"):
+    with pytest.raises(ValueError, match="Expected image files after the run directory or preset. Received: none"):
         kzoo_command("predict", trained.directory)
+
+
+def test_preset_stands_where_a_run_may(saved, tmp_path):
+    Image.new("RGB", (20, 10)).save(photo := tmp_path / "photo.jpg")
+    assert printed_json("predict", saved, photo) == printed_json("predict", "--preset", saved, photo)
+    of_digits = ("--data", "digits", "--split", "validation")
+    assert printed_json("evaluate", saved, *of_digits) == printed_json("evaluate", "--preset", saved, *of_digits)
+    assert printed_json("predict", "digits/resnet20", photo)[0]["file"] == str(photo)
 
 
 def test_preset_info_shows_a_folder(saved):

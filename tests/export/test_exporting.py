@@ -68,7 +68,7 @@ def test_difference_fails_the_export_and_leaves_nothing(written, error, model, t
 def test_version_is_never_overwritten(written, model, tmp_path):
     kzoo.export_model(model, tmp_path, name="m", version=3)
     before = everything_in(tmp_path)
-    with pytest.raises(FileExistsError, match="An export never overwrites a version. Received: .*m/3, which exists."):
+    with pytest.raises(FileExistsError, match="never overwrites .* new `version`. Received: .*m/3, which exists."):
         kzoo.export_model(model, tmp_path, name="m", version=3)
     assert everything_in(tmp_path) == before
     assert kzoo.export_model(model, tmp_path, name="m", version=4).directory == tmp_path / "m" / "4"
