@@ -223,7 +223,9 @@ def _write_json(path: Path, content: Any) -> None:
 
 def _refuse_existing(target: Path) -> None:
     if target.exists():
-        raise FileExistsError(f"An export never overwrites a version: name a new `version`. Received: {target}, which exists.")
+        raise FileExistsError(
+            f"An export never overwrites a version: name a new `version`. Received: {target}, which exists."
+        )
 
 
 def _folded(model: keras.Model) -> keras.Model:
