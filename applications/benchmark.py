@@ -29,10 +29,12 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))  # which PYTHONSAFEPATH leaves out
 from benchmark_chart import chart
 from benchmark_machine import matrix_product, processor
+from benchmark_networks import sizes
 from benchmark_rows import BFLOAT16, PASSES, SLOW_KERAS, Case, line, ratio, yardsticks
 from benchmark_worker import MODULES, Worker
 
 BACKENDS = ("torch", "tensorflow", "jax")
+MODELS = ["resnet20", "resnet56", "wide_resnet16_4"]
 MODES = ("train", "inference", "folded")
 INFERENCE = 4  # times the steps of training: it is faster
 
@@ -45,7 +47,7 @@ def interpreters() -> dict[str, str]:
 
 
 def start(
-    depth: int, batch: int, steps: int, options: argparse.Namespace, folder: str
+    model: str, batch: int, steps: int, options: argparse.Namespace, folder: str
 ) -> dict[tuple[str, str], Worker]:
     """Starts the workers, kzoo's first: it writes the weights, also where it is not measured."""
     pythons = interpreters()
@@ -55,7 +57,7 @@ def start(
         (one, f"{library} {BFLOAT16}") for one, library in cases if library in ("kzoo", "pytorch")
     ] * options.bfloat16
     cases = [case for i, case in enumerate(cases) if i == 0 or case[1].split()[0] in options.libraries]
-    arguments = [Path(folder) / "weights.npz", depth, batch, INFERENCE * steps]
+    arguments = [Path(folder) / "weights.npz", model, batch, INFERENCE * steps]
     workers = dict[tuple[str, str], Worker]()
     for some in (cases[:1], cases[1:]):
         workers |= {case: Worker(*case, pythons[case[0]], arguments, options.threads) for case in some}
@@ -67,11 +69,11 @@ def start(
     return workers
 
 
-def measure(depth: int, batch: int, options: argparse.Namespace) -> list[dict[str, Any]]:
+def measure(model: str, batch: int, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Returns a row for each program: speeds, and the ratios to plain PyTorch and Keras in the same rounds."""
     steps = min(256, max(1, options.images // batch))
     with tempfile.TemporaryDirectory() as folder:
-        workers = start(depth, batch, steps, options, folder)
+        workers = start(model, batch, steps, options, folder)
     speeds, peaks, facts = dict[Case, list[float]](), {}, next(iter(workers.values())).ready  # kzoo's
     wanted = {case: worker for case, worker in workers.items() if case[1].split()[0] in options.libraries}
     order = [(c, m) for kind in MODES for c, w in wanted.items() for m in w.ready["first_seconds"] if kind in m]
@@ -85,7 +87,7 @@ def measure(depth: int, batch: int, options: argparse.Namespace) -> list[dict[st
         worker.process.communicate()  # the end of its input
     return [
         {
-            "case": [depth, batch, backend, f"{library} {mode}"],
+            "case": [model, batch, backend, f"{library} {mode}"],
             "images_per_second": values,
             "median": statistics.median(values),
             "multiply_adds_per_second": statistics.median(values)
@@ -108,30 +110,39 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     tuned = os.environ.get("KZOO_TUNE_PROCESS") == "1"
     print(", ".join([chip["model"], *chip["flags"], f"KZOO_TUNE_PROCESS {'is' if tuned else 'is not'} 1"]))
     print(f"matrix product: {limit / 1e9:.0f} G multiply-adds a second, {options.threads} threads")
-    for depth, batch in itertools.product(options.depths, options.batch_sizes):
-        for row in measure(depth, batch, options):
+    for model, batch in itertools.product(options.models, options.batch_sizes):
+        for row in measure(model, batch, options):
             print(line(row, limit), flush=True)
             rows.append(row)
     facts = {"processor": chip, "process_tuned": tuned, "limit_multiply_adds_per_second": limit}
     return {**facts, "threads": options.threads, "rows": rows}
 
 
+def network(name: str) -> str:
+    """Returns the name of a network that the yardsticks know."""
+    try:
+        sizes(name)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return name
+
+
 def main() -> None:
     """Measures or reads, and writes the files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--depths", type=int, nargs="+", default=[20, 56])
+    parser.add_argument("--models", type=network, nargs="+", default=MODELS, help="default: %(default)s")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 32, 128, 512])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--images", type=int, default=1024, help="trained on in a measurement, in 1 to 256 batches")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--libraries", nargs="+", choices=MODULES, default=list(MODULES), help="which to measure")
     parser.add_argument("--bfloat16", action="store_true", help="measure mixed_bfloat16 beside float32")
-    parser.add_argument("--quick", action="store_true", help="depth 20, batch 128, 3 rounds of 256 images")
+    parser.add_argument("--quick", action="store_true", help="resnet20, batch 128, 3 rounds of 256 images")
     parser.add_argument("--draw", type=Path, metavar="JSON", help="draw what was measured before, measure nothing")
     parser.add_argument("--out", type=Path, default=Path("benchmark"))
     arguments = parser.parse_args()
     if arguments.quick:
-        arguments.depths, arguments.batch_sizes, arguments.rounds, arguments.images = [20], [128], 3, 256
+        arguments.models, arguments.batch_sizes, arguments.rounds, arguments.images = ["resnet20"], [128], 3, 256
     result = json.loads(arguments.draw.read_text()) if arguments.draw else run(arguments)
     arguments.out.mkdir(parents=True, exist_ok=True)
     aside = arguments.out / ".benchmark.json"  # so that earlier results stay until the new ones are whole

@@ -22,9 +22,9 @@ BAR, GAP = 0.5, 1.0  # a bar's width in inches, the space between two groups in 
 
 
 class Panel(NamedTuple):
-    """A task at a depth and batch size: the row of each backend and library."""
+    """A task of a model at a batch size: the row of each backend and library."""
 
-    depth: int
+    model: str
     batch: int
     task: str
     rows: dict[tuple[str, str], dict[str, Any]]
@@ -56,7 +56,7 @@ class Panel(NamedTuple):
 
 
 def chart(result: dict[str, Any]) -> Figure:
-    """Draws what `benchmark.json` holds: a row of panels a depth and batch size; of a single one, a row a kind."""
+    """Draws what `benchmark.json` holds: a row of panels a model and batch size; of a single one, a row a kind."""
     cases = panels(result["rows"])
     alone = len(cases) == 1
     grid = [list(row) for _, row in groupby(cases[0], lambda panel: panel.trains)] if alone else cases
@@ -74,22 +74,22 @@ def chart(result: dict[str, Any]) -> Figure:
             if alone or i == 0:
                 axis.set_title(TASKS[panel.task], loc="left", fontsize=10, fontweight="bold", pad=20)
                 axis.annotate(note, (0, 1), (0, 5), "axes fraction", "offset points", fontsize=8.5, color=DARK)
-        axes[i, 0].set_ylabel("images/s" if alone else f"ResNet-{row[0].depth}, batch {row[0].batch}\nimages/s")
+        axes[i, 0].set_ylabel("images/s" if alone else f"{row[0].model}\nbatch {row[0].batch}, images/s")
     figure.align_ylabels(axes[:, 0])
     describe(figure, cases, result)
     return figure
 
 
 def panels(rows: list[dict[str, Any]]) -> list[list[Panel]]:
-    """Returns the panels of each depth and batch size, in the order of the tasks."""
-    found = dict[tuple[int, int], dict[str, Panel]]()
+    """Returns the panels of each model and batch size, in the order of the tasks."""
+    found = dict[tuple[str, int], dict[str, Panel]]()
     for task in TASKS:
         for row in rows:
-            depth, batch, backend, program = row["case"]
+            model, batch, backend, program = row["case"]
             library = program.removesuffix(f" {task}")
             if library in NAMES:
-                of_case = found.setdefault((depth, batch), {})
-                of_case.setdefault(task, Panel(depth, batch, task, {})).rows[backend, library] = row
+                of_case = found.setdefault((model, batch), {})
+                of_case.setdefault(task, Panel(model, batch, task, {})).rows[backend, library] = row
     return [list(of_case.values()) for of_case in found.values()]
 
 
@@ -132,7 +132,7 @@ def write(axis: Axes, text: str, place: tuple[float, float], points: int, librar
 
 def describe(figure: Figure, cases: list[list[Panel]], result: dict[str, Any]) -> None:
     """Adds the title and the legend."""
-    of = f"ResNet-{cases[0][0].depth}, batch {cases[0][0].batch}" if len(cases) == 1 else "CIFAR ResNets"
+    of = f"{cases[0][0].model}, batch {cases[0][0].batch}" if len(cases) == 1 else "CIFAR ResNets"
     kind, model = result["rows"][0].get("device", ("cpu", ""))
     if kind == "cpu":
         model = result.get("processor", {}).get("model", "").replace("(R)", "").replace("(TM)", "")

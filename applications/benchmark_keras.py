@@ -1,40 +1,67 @@
-"""kzoo's ResNet of `keras.layers` as they come, without kzoo: a yardstick of `benchmark.py`."""
+"""kzoo's networks of `keras.layers` as they come, without kzoo: a yardstick of `benchmark.py`."""
 
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
+from benchmark_networks import STEM, sizes
 from keras import layers
 
 
-def twin(depth: int, mean: Any, std: Any, classes: int) -> keras.Model:
-    """Builds the CIFAR ResNet of depth 6n + 2 with parameter-free shortcuts."""
-
-    def conv_norm(x: Any, filters: int, stride: int = 1) -> Any:
-        padded = layers.ZeroPadding2D(1)(x) if stride > 1 else x
-        x = layers.Conv2D(filters, 3, stride, "valid" if stride > 1 else "same", use_bias=False)(padded)
-        return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
-
+def twin(name: str, mean: Any, std: Any, classes: int) -> keras.Model:
+    """Builds the network of that name."""
+    blocks, stages, preactivated = sizes(name)
+    block = preactivated_block if preactivated else classic_block
     images = keras.Input((32, 32, 3), dtype="uint8")
     x = (keras.ops.cast(images, "float32") / 255 - np.array(mean, "float32")) / np.array(std, "float32")
-    x = layers.ReLU()(conv_norm(x, 16))
-    for filters in (16, 32, 64):
-        for block in range((depth - 2) // 6):
-            stride = 2 if filters > 16 and block == 0 else 1
-            y = layers.ReLU()(conv_norm(x, filters, stride))
-            if stride > 1:
-                x = keras.ops.pad(x[:, ::2, ::2], [[0, 0], [0, 0], [0, 0], [filters // 4, filters // 4]])
-            x = layers.ReLU()(layers.Add()([x, conv_norm(y, filters)]))
+    x = conv(x, STEM) if preactivated else norm_relu(conv(x, STEM))
+    for stage, filters in enumerate(stages):
+        for i in range(blocks):
+            x = block(x, filters, stride=2 if stage and not i else 1)
+    x = norm_relu(x) if preactivated else x
     return keras.Model(images, layers.Dense(classes)(layers.GlobalAveragePooling2D()(x)))
 
 
+def classic_block(x: Any, filters: int, stride: int) -> Any:
+    """Applies two convolutions beside a shortcut without parameters."""
+    y = norm(conv(norm_relu(conv(x, filters, stride)), filters))
+    if stride > 1:
+        x = keras.ops.pad(x[:, ::2, ::2], [[0, 0], [0, 0], [0, 0], [filters // 4, filters // 4]])
+    return layers.ReLU()(layers.Add()([x, y]))
+
+
+def preactivated_block(x: Any, filters: int, stride: int) -> Any:
+    """Applies two convolutions after their normalizations, beside a projection where sizes differ."""
+    y = norm_relu(x)
+    if x.shape[-1] != filters or stride > 1:
+        x = layers.Conv2D(filters, 1, stride, use_bias=False)(y)
+    y = conv(norm_relu(conv(y, filters, stride)), filters)
+    return layers.Add()([x, y])
+
+
+def conv(x: Any, filters: int, stride: int = 1) -> Any:
+    """Applies a 3x3 convolution, padded on all sides."""
+    padded = layers.ZeroPadding2D(1)(x) if stride > 1 else x
+    return layers.Conv2D(filters, 3, stride, "valid" if stride > 1 else "same", use_bias=False)(padded)
+
+
+def norm(x: Any) -> Any:
+    """Applies batch normalization."""
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
+
+
+def norm_relu(x: Any) -> Any:
+    """Applies batch normalization and a rectifier."""
+    return layers.ReLU()(norm(x))
+
+
 def programs(
-    depth: int, weights: str, images: Any, labels: Any, batch: int, sgd: dict[str, Any]
+    name: str, weights: str, images: Any, labels: Any, batch: int, sgd: dict[str, Any]
 ) -> tuple[dict[str, Callable[[int], object]], dict[str, Any]]:
     """Returns what to time by its mode, and the loss of the first batch."""
     arrays = np.load(weights)
-    model = twin(depth, arrays["mean"], arrays["std"], labels.shape[1])
+    model = twin(name, arrays["mean"], arrays["std"], labels.shape[1])
     for kind, cls in (("conv", layers.Conv2D), ("norm", layers.BatchNormalization), ("dense", layers.Dense)):
         found = sorted((x for x in model.layers if isinstance(x, cls)), key=lambda layer: construction(layer.name))
         for i, layer in enumerate(found):

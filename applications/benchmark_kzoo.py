@@ -1,4 +1,4 @@
-"""kzoo's ResNet as its users run it, for `benchmark.py`."""
+"""kzoo's networks as their users run it, for `benchmark.py`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +17,10 @@ def use_bfloat16() -> None:
 
 
 def programs(
-    depth: int, weights: str, images: Any, labels: Any, batch: int, sgd: dict[str, Any]
+    name: str, weights: str, images: Any, labels: Any, batch: int, sgd: dict[str, Any]
 ) -> tuple[dict[str, Callable[[int], object]], dict[str, Any]]:
     """Returns what to time by its mode, and the first batch's loss, an image's cost, the device; leaves the weights."""
-    model = kzoo.resnet(depth)
+    model = kzoo.create_model(name)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     model.compile(kzoo.SGD(nesterov=True, **sgd), loss, metrics=["accuracy"])
     if not Path(weights).exists():
@@ -65,6 +65,8 @@ def initial_weights(model: keras.Model) -> dict[str, Any]:
     return arrays
 
 
-def place(name: str) -> tuple[int, ...]:
-    """Returns the numbers in a layer's name: `stage2_block1_conv2` is (2, 1, 2), and the stem comes first."""
+def place(name: str) -> tuple[float, ...]:
+    """Returns where a layer stands by its name: `stage2_block1_conv2` at (2, 1, 2), the stem first, the head last."""
+    if name.startswith("head"):
+        return (float("inf"),)
     return tuple(int(part[-1]) for part in name.split("_") if part[-1].isdigit())

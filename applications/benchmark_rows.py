@@ -41,7 +41,7 @@ def ratio(values: Sequence[float], others: Sequence[float]) -> dict[str, float]:
 def line(row: dict[str, Any], limit: float) -> str:
     """Describes a row in a line: median, spread, share of a CPU's limit, and the ratios."""
     low, high = min(row["images_per_second"]), max(row["images_per_second"])
-    name = "depth {} batch {:3} {:10} {:30}".format(*row["case"])
+    name = "{} batch {:3} {:10} {:30}".format(*row["case"])
     ratios = [f"{r['median']:.2f} (at least {r['at_least']:.2f}) of {name}" for name, r in row["ratios"].items()]
     if row["device"][0] == "cpu":
         ratios.insert(0, f"{row['multiply_adds_per_second'] / limit:.2f} of the limit")

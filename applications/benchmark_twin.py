@@ -1,4 +1,4 @@
-"""kzoo's ResNet in plain PyTorch, as its users write it, without kzoo: the yardstick of `benchmark.py`."""
+"""kzoo's networks in plain PyTorch, as its users write it, without kzoo: the yardstick of `benchmark.py`."""
 
 import copy
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from benchmark_networks import STEM, sizes
 from torch import nn
 from torch.nn import functional as F
 
@@ -28,33 +29,57 @@ class Block(nn.Module):
         return F.relu(x + y)
 
 
-class Network(nn.Module):
-    """The CIFAR ResNet of depth 6n + 2, from uint8 images (batch, height, width, channels)."""
+class PreactivatedBlock(nn.Module):
+    """Two 3x3 convolutions after their normalizations, and a projection where sizes differ."""
 
-    def __init__(self, depth: int, mean: Any, std: Any) -> None:
+    def __init__(self, channels: int, filters: int, stride: int) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1))
-        self.conv, self.norm = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
-        blocks, channels = [], 16
-        for filters in (16, 32, 64):
-            for block in range((depth - 2) // 6):
-                blocks.append(Block(channels, filters, 2 if filters > 16 and block == 0 else 1))
-                channels = filters
-        self.blocks, self.classifier = nn.Sequential(*blocks), nn.Linear(64, 10)
+        self.norm1 = nn.BatchNorm2d(channels)
+        self.conv1 = nn.Conv2d(channels, filters, 3, stride, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(filters)
+        self.conv2 = nn.Conv2d(filters, filters, 3, 1, 1, bias=False)
+        projects = channels != filters or stride > 1
+        self.shortcut = nn.Conv2d(channels, filters, 1, stride, bias=False) if projects else None
 
     def forward(self, x: Any) -> Any:
-        x = (x.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
-        return self.classifier(self.blocks(F.relu(self.norm(self.conv(x)))).mean((2, 3)))
+        y = F.relu(self.norm1(x))
+        x = x if self.shortcut is None else self.shortcut(y)
+        return x + self.conv2(F.relu(self.norm2(self.conv1(y))))
+
+
+class Network(nn.Module):
+    """The network of a name, from uint8 images (batch, height, width, channels)."""
+
+    def __init__(self, name: str, mean: Any, std: Any) -> None:
+        super().__init__()
+        blocks, stages, self.preactivated = sizes(name)
+        block = PreactivatedBlock if self.preactivated else Block
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1))
+        channels = [STEM, *(filters for filters in stages for _ in range(blocks))]
+        strides = [2 if stage and not i else 1 for stage in range(len(stages)) for i in range(blocks)]
+        self.conv = nn.Conv2d(3, STEM, 3, 1, 1, bias=False)
+        self.norm = nn.BatchNorm2d(channels[-1] if self.preactivated else STEM)
+        self.blocks = nn.Sequential(*map(block, channels[:-1], channels[1:], strides))
+        self.classifier = nn.Linear(channels[-1], 10)
+
+    def forward(self, x: Any) -> Any:
+        x = self.conv((x.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std)
+        x = F.relu(self.norm(self.blocks(x))) if self.preactivated else self.blocks(F.relu(self.norm(x)))
+        return self.classifier(x.mean((2, 3)))
 
 
 def copy_weights(arrays: Any, network: Network) -> None:
     """Copies kzoo's weights."""
-    pairs = [(network.conv, network.norm)]
+    convs, norms = [network.conv], [] if network.preactivated else [network.norm]
     for block in network.blocks:
-        pairs += [(block.conv1, block.norm1), (block.conv2, block.norm2)]
-    for i, (conv, norm) in enumerate(pairs):
+        projections = [block.shortcut] if network.preactivated and block.shortcut is not None else []
+        convs += [*projections, block.conv1, block.conv2]
+        norms += [block.norm1, block.norm2]
+    norms += [network.norm] if network.preactivated else []
+    for i, conv in enumerate(convs):
         conv.weight.data.copy_(torch.from_numpy(arrays[f"conv{i}_0"].transpose(3, 2, 0, 1).copy()))
+    for i, norm in enumerate(norms):
         for j, target in enumerate((norm.weight, norm.bias, norm.running_mean, norm.running_var)):
             target.data.copy_(torch.from_numpy(arrays[f"norm{i}_{j}"]))
     network.classifier.weight.data.copy_(torch.from_numpy(arrays["dense0_0"].T.copy()))
@@ -66,6 +91,10 @@ def fold(network: Network) -> Network:
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
     folded = copy.deepcopy(network).eval()
+    if network.preactivated:  # where a normalization follows a sum, it stays
+        for block in folded.blocks:
+            block.conv1, block.norm2 = fuse_conv_bn_eval(block.conv1, block.norm2), nn.Identity()
+        return folded.to(memory_format=torch.channels_last)
     folded.conv, folded.norm = fuse_conv_bn_eval(folded.conv, folded.norm), nn.Identity()
     for block in folded.blocks:
         block.conv1, block.norm1 = fuse_conv_bn_eval(block.conv1, block.norm1), nn.Identity()
@@ -76,7 +105,7 @@ def fold(network: Network) -> Network:
 def predictor(arrays: Any) -> tuple[Callable[[Any], Any], float] | None:
     """Returns a function from images to logits, and the megabytes of weights; none of another network's."""
     depth = sum(name.startswith("conv") for name in arrays) + 1
-    network = Network(depth, arrays["mean"], arrays["std"])
+    network = Network(f"resnet{depth}", arrays["mean"], arrays["std"])
     try:
         copy_weights(arrays, network)
     except (KeyError, RuntimeError):
@@ -98,11 +127,11 @@ def use_bfloat16() -> None:
 
 
 def programs(
-    depth: int, weights: str, images: Any, labels: Any, batch: int, sgd: dict[str, Any]
+    name: str, weights: str, images: Any, labels: Any, batch: int, sgd: dict[str, Any]
 ) -> tuple[dict[str, Callable[[int], object]], dict[str, Any]]:
     """Returns loops to time by their mode, and the loss of the first batch."""
     arrays, device = np.load(weights), "cuda" if torch.cuda.is_available() else "cpu"
-    network = Network(depth, arrays["mean"], arrays["std"]).to(device, memory_format=torch.channels_last)
+    network = Network(name, arrays["mean"], arrays["std"]).to(device, memory_format=torch.channels_last)
     copy_weights(arrays, network)
     folded = fold(network)
     options = {"lr": sgd["learning_rate"], "momentum": sgd["momentum"], "weight_decay": sgd["weight_decay"]}

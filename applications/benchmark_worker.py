@@ -63,15 +63,15 @@ class Worker:
 def main() -> None:
     """Answers requests until the input ends."""
     answers, sys.stdout = sys.stdout, sys.stderr
-    library, weights, *numbers = sys.argv[1:]
-    depth, batch, steps = map(int, numbers)
+    library, weights, model, *numbers = sys.argv[1:]
+    batch, steps = map(int, numbers)
     random = np.random.RandomState(0)
     images = random.randint(0, 256, (steps * batch, 32, 32, 3)).astype("uint8")
     labels = np.eye(CLASSES, dtype="float32")[random.randint(0, CLASSES, steps * batch)]
     module = importlib.import_module(MODULES[library.split()[0]])
     if library.endswith(BFLOAT16):
         module.use_bfloat16()
-    programs, facts = module.programs(depth, weights, images, labels, batch, SGD)
+    programs, facts = module.programs(model, weights, images, labels, batch, SGD)
     first = {}
     for mode, program in programs.items():
         started = time.perf_counter()

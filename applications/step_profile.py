@@ -1,7 +1,7 @@
 """Shows where the time of a training step goes, operation by operation.
 
     KERAS_BACKEND=jax python applications/step_profile.py
-    KERAS_BACKEND=torch python applications/step_profile.py --library pytorch --depth 56
+    KERAS_BACKEND=torch python applications/step_profile.py --library pytorch --model resnet56
 
 Prints two tables: milliseconds of a step by what they are spent on, and the single operations that take most of them.
 The step is the one that `benchmark.py` times, of kzoo, of plain `keras.layers` or of plain PyTorch, recorded by the
@@ -31,7 +31,7 @@ def parse_arguments() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--library", choices=sorted(MODULES), default="kzoo")
-    parser.add_argument("--depth", type=int, default=20, help="of the ResNet, 6n + 2 (default: 20)")
+    parser.add_argument("--model", default="resnet20", help="resnetD or wide_resnetD_W (default: resnet20)")
     parser.add_argument("--batch-size", type=int, default=128, help="images in a step (default: 128)")
     parser.add_argument("--steps", type=int, default=10, help="that are recorded (default: 10)")
     parser.add_argument("--bfloat16", action="store_true", help="compute in bfloat16")
@@ -82,8 +82,8 @@ def main() -> None:
         weights = f"{folder}/weights.npz"
         if arguments.library != "kzoo":  # whose weights the others start from
             kzoo: Any = importlib.import_module(MODULES["kzoo"])
-            kzoo.programs(arguments.depth, weights, images, labels, arguments.batch_size, SGD)
-        programs, _ = module.programs(arguments.depth, weights, images, labels, arguments.batch_size, SGD)
+            kzoo.programs(arguments.model, weights, images, labels, arguments.batch_size, SGD)
+        programs, _ = module.programs(arguments.model, weights, images, labels, arguments.batch_size, SGD)
         train = programs["train"]
         train(arguments.steps)  # what is compiled, is now
         seconds = list[float]()

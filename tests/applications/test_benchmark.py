@@ -11,7 +11,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 PROGRAM = Path(__file__).parents[2] / "applications" / "benchmark.py"
-SMALL = ["--depths", "8", "--batch-sizes", "4", "--rounds", "2", "--images", "8", "--threads", "1", "--out", "out"]
+SMALL = ["--models", "resnet8", "--batch-sizes", "4", "--rounds", "2", "--images", "8"]
+SMALL += ["--threads", "1", "--out", "out"]
 SLOW_KERAS = "keras without oneDNN"
 
 
@@ -82,6 +83,18 @@ def test_benchmark_measures_bfloat16_beside_float32(tmp_path):
     assert ("pytorch in bfloat16 train" in ratios) == on_torch
 
 
+def test_yardsticks_are_the_same_wide_network(tmp_path):
+    # Or the workers' losses would differ, and end it.
+    small = [argument.replace("resnet8", "wide_resnet16_4") for argument in SMALL]
+    printed = run(tmp_path, *small)
+    assert "wide_resnet16_4 batch   4" in printed
+
+
+def test_unknown_network_is_refused(tmp_path):
+    with pytest.raises(AssertionError, match="Expected a name such as resnet20 or wide_resnet16_4. Received: vgg16."):
+        run(tmp_path, "--models", "vgg16")
+
+
 @pytest.mark.slow
 def test_benchmark_starts_from_kzoo_weights_where_kzoo_is_not_measured(tmp_path):
     run(tmp_path, *SMALL, "--libraries", "keras")
@@ -116,11 +129,11 @@ TASKS = ["training", "training, augmented", "inference", "inference, folded"]
 BACKENDS = ("torch", "tensorflow", "jax")
 
 
-def measured(modules, backends=BACKENDS, cases=((20, 128),)):
+def measured(modules, backends=BACKENDS, cases=(("resnet20", 128),)):
     """Returns what `benchmark.json` would hold of programs that have a slow round and a fast one."""
     rows_of = modules("benchmark_rows")
     rows = []
-    for depth, batch in cases:
+    for model, batch in cases:
         speeds = {
             (backend, library, mode): [speed * factor for factor in (1, 0.5, 1.25)]
             for (backend, library), speed in SPEEDS.items()
@@ -131,7 +144,7 @@ def measured(modules, backends=BACKENDS, cases=((20, 128),)):
             others = rows_of.yardsticks(backend, library, mode, speeds)
             rows.append(
                 {
-                    "case": [depth, batch, backend, f"{library} {mode}"],
+                    "case": [model, batch, backend, f"{library} {mode}"],
                     "images_per_second": values,
                     "ratios": {name: rows_of.ratio(values, speeds[other]) for name, other in others},
                 }
@@ -159,16 +172,16 @@ def texts(axes):
 def test_chart_has_a_panel_a_task(chart, backends):
     figure = chart(backends=backends)
     assert [axes.get_title("left") for axes in figure.axes] == TASKS
-    assert figure.get_suptitle() == "ResNet-20, batch 128, Some Processor, 2 threads"
+    assert figure.get_suptitle() == "resnet20, batch 128, Some Processor, 2 threads"
     assert {axes.get_ylabel() for axes in figure.axes} == {"images/s", ""}
 
 
-def test_chart_has_a_row_of_panels_a_depth_and_batch_size(chart):
-    cases = [(20, 1), (20, 128), (56, 128)]
+def test_chart_has_a_row_of_panels_a_model_and_batch_size(chart):
+    cases = [("resnet20", 1), ("resnet20", 128), ("wide_resnet16_4", 128)]
     figure = chart(cases=cases)
     assert [axes.get_title("left") for axes in figure.axes] == TASKS + [""] * 8
     found = [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
-    assert found == [f"ResNet-{depth}, batch {batch}\nimages/s" for depth, batch in cases]
+    assert found == [f"{model}\nbatch {batch}, images/s" for model, batch in cases]
 
 
 def test_chart_labels_bars_with_their_ratio_to_plain_pytorch(chart):
@@ -205,7 +218,9 @@ def test_chart_shows_medians_a_line_for_pytorch_and_the_spread(chart):
     assert list(spread) == [51.5, 128.75]
 
 
-@pytest.mark.parametrize("cases", [[(20, 128)], [(20, 1), (56, 512)]], ids=["one", "two"])
+@pytest.mark.parametrize(
+    "cases", [[("resnet20", 128)], [("resnet20", 1), ("wide_resnet16_4", 512)]], ids=["one", "two"]
+)
 @pytest.mark.parametrize("backends", [BACKENDS, ("torch",)], ids="-".join)
 def test_chart_overlaps_nothing(chart, backends, cases):
     figure = chart(backends=backends, cases=cases)

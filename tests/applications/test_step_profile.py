@@ -7,7 +7,7 @@ import keras
 import pytest
 
 PROGRAM = Path(__file__).parents[2] / "applications" / "step_profile.py"
-SMALL = ["--depth", "8", "--batch-size", "8", "--steps", "2", "--top", "3"]
+SMALL = ["--model", "resnet8", "--batch-size", "8", "--steps", "2", "--top", "3"]
 BACKEND = keras.backend.backend()
 
 
