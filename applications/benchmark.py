@@ -29,7 +29,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))  # which PYTHONSAFEPATH leaves out
 from benchmark_chart import chart
 from benchmark_machine import matrix_product, processor
-from benchmark_networks import sizes
+from benchmark_networks import network
 from benchmark_rows import BFLOAT16, PASSES, SLOW_KERAS, Case, line, ratio, yardsticks
 from benchmark_worker import MODULES, Worker
 
@@ -116,15 +116,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             rows.append(row)
     facts = {"processor": chip, "process_tuned": tuned, "limit_multiply_adds_per_second": limit}
     return {**facts, "threads": options.threads, "rows": rows}
-
-
-def network(name: str) -> str:
-    """Returns the name of a network that the yardsticks know."""
-    try:
-        sizes(name)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return name
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """The networks that `benchmark.py` measures, by name, for those who build them without kzoo."""
 
+import argparse
 import re
 from typing import NamedTuple
 
@@ -22,3 +23,12 @@ def sizes(name: str) -> Sizes:
         width = int(found[2])
         return Sizes((int(found[1]) - 4) // 6, [16 * width, 32 * width, 64 * width], preactivated=True)
     raise ValueError(f"Expected a name such as resnet20 or wide_resnet16_4. Received: {name}.")
+
+
+def network(name: str) -> str:
+    """Returns the name of a network on a command line, if it is one of these."""
+    try:
+        sizes(name)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return name

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))  # which PYTHONSAFEPATH leaves out
+from benchmark_networks import network
 from benchmark_worker import CLASSES, MODULES, SGD
 from step_recorders import GROUPS, RECORDED, REST, Times
 
@@ -31,7 +32,9 @@ def parse_arguments() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--library", choices=sorted(MODULES), default="kzoo")
-    parser.add_argument("--model", default="resnet20", help="resnetD or wide_resnetD_W (default: resnet20)")
+    parser.add_argument(
+        "--model", type=network, default="resnet20", help="which network (default: resnet20)"
+    )
     parser.add_argument("--batch-size", type=int, default=128, help="images in a step (default: 128)")
     parser.add_argument("--steps", type=int, default=10, help="that are recorded (default: 10)")
     parser.add_argument("--bfloat16", action="store_true", help="compute in bfloat16")
