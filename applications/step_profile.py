@@ -32,9 +32,7 @@ def parse_arguments() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--library", choices=sorted(MODULES), default="kzoo")
-    parser.add_argument(
-        "--model", type=network, default="resnet20", help="which network (default: resnet20)"
-    )
+    parser.add_argument("--model", type=network, default="resnet20", help="which network (default: resnet20)")
     parser.add_argument("--batch-size", type=int, default=128, help="images in a step (default: 128)")
     parser.add_argument("--steps", type=int, default=10, help="that are recorded (default: 10)")
     parser.add_argument("--bfloat16", action="store_true", help="compute in bfloat16")
