@@ -113,10 +113,9 @@ def to_torch(
     as_json: AsJson = False,
 ) -> None:
     """Write the weights of a ResNet as a PyTorch checkpoint."""
-    from kzoo.presets import is_preset
+    from kzoo.training.sources import run_or_preset
 
-    found = kzoo.Preset(source) if is_preset(source) else kzoo.Run(source)
-    model = found.load_model()
+    model = run_or_preset(source).load_model()
     kzoo.save_torch_checkpoint(model, out, layout=layout)
     content = {"checkpoint": out, "model": model.name, "layout": layout} | _normalization_of(model)
     said = f"Wrote {out}: {model.name} in the layout {layout!r}.{_what_it_takes(content)}"

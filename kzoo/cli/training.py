@@ -139,12 +139,12 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Classify image files by a run, or by a preset."""
-    from kzoo.presets import is_preset
+    from kzoo.training.sources import run_or_preset
 
     source, images = (paths[0], paths[1:]) if preset is None else (preset, paths)
     if not images:
         raise ValueError(f"Expected image files after the run directory or preset. Received: none after {source}.")
-    predictor = kzoo.Preset(source) if preset is not None or is_preset(source) else kzoo.Run(source)
+    predictor = run_or_preset(source) if preset is None else kzoo.Preset(preset)
     predictions = kzoo.predict_files(predictor, images, top=top)
     show([dataclasses.asdict(prediction) for prediction in predictions], as_json, _predictions_table(predictions))
 

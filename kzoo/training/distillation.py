@@ -11,12 +11,11 @@ from kzoo.arguments import path
 from kzoo.data import Dataset
 from kzoo.evaluation import as_logits, evaluate, gives_logits
 from kzoo.folding import fold_batch_norm
-from kzoo.models import Preset
-from kzoo.presets import is_preset
 from kzoo.training.checks import takes_images
 from kzoo.training.recipes import Recipe
 from kzoo.training.run import Run
 from kzoo.training.sizes import any_size
+from kzoo.training.sources import run_or_preset
 
 _IMAGES = 256  # of the validation split, on which a teacher is looked at
 _FEW_IMAGES = 12  # with fewer, good teachers may be no better than chance
@@ -157,7 +156,7 @@ def opened_teacher(teacher: Any, dataset: Dataset, model: keras.Model, recipe: R
 def _loaded(teacher: Any, dataset: Dataset) -> keras.Model:
     """Returns the model of a run or preset, once it is known to have the classes of the dataset."""
     where = teacher.directory if isinstance(teacher, Run) else path(teacher, "teacher")
-    found = Preset(where) if is_preset(where) else Run(where)
+    found = run_or_preset(where)
     if found.class_names is not None:
         dataset.check_class_names(found.class_names, where)
     return found.load_model()
