@@ -22,7 +22,7 @@ def test_class_is_shown_as_it_is(name, monkeypatch):
 def test_file_and_class_of_a_prediction_are_shown_as_they_are(name, monkeypatch):
     predictions = [kzoo.Prediction(f"photo {name}.png", (name,), (1.0,))]
     monkeypatch.setattr(kzoo, "predict_files", lambda *arguments, **options: predictions)
-    monkeypatch.setattr(kzoo, "Run", lambda directory: directory)
+    monkeypatch.setattr("kzoo.training.sources.run_or_preset", lambda source: source)
     output = kzoo_command("predict", "run", "a.png").stdout
     assert f"photo {name}.png" in output
     assert output.count(name) == 2
