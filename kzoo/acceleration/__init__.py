@@ -9,14 +9,12 @@ models are of a subclass of `keras.Model`, which overrides what Keras calls on a
 |---|---|
 | `registry.py` | which accelerations there are, which are on, and why the others are off |
 | `process.py` | what must be the whole process's, and is done only where asked for: allocator, oneDNN in TensorFlow |
-| `arrays.py` | hands arrays to Keras as a pipeline of kzoo's |
 | `quick.py`, `torch_calls.py` | layers that go to `call` at once where Keras would prepare nothing |
 | `torch_walk.py`, `torch_model.py` | functional models on PyTorch that run by a plan made once |
 | `torch_observers.py` | who else sees the operations of PyTorch |
-| `torch_batches.py`, `tensorflow_batches.py` | batches of arrays, in PyTorch's and TensorFlow's way |
 | `torch_norm.py`, `torch_packed.py`, `torch_steps.py` | operations of PyTorch without a public name |
 | `tensorflow_gradients.py` | gradients of one's own on TensorFlow that leave nothing behind |
-| `tensorflow_model.py` | functional models on TensorFlow |
+| `tensorflow_batches.py`, `tensorflow_model.py` | functional models on TensorFlow whose pipelines are not tuned |
 | `jax_steps.py`, `jax_model.py` | steps on JAX that use their memory again |
 | `jax_once.py` | results that XLA computes once, whoever reads them |
 | `jax_products.py` | products in forms of kzoo's that have all derivatives of JAX |

@@ -145,7 +145,7 @@ def _check() -> bool:
 ACCELERATION = Acceleration(
     "gradients of convolutions on JAX",
     does="the gradient of a kernel is a sum of matrix products over a few images, where XLA convolves with whole maps",
-    brings="JAX trains 1.7 times as fast on CPUs, with oneDNN in its products (batch 128, AVX-512)",
+    brings="JAX trains 1.6 times as fast on CPUs, with oneDNN in its products (batch 128, AVX-512)",
     versions={"jax": ">=0.10.2,<0.13"},
     needs=(_PRIMITIVE, _BATCHERS, _LINEAR, _LOWER_FUN, _REGISTER),
     check=_check,

@@ -123,7 +123,7 @@ def _check() -> bool:
 ACCELERATION = Acceleration(
     "steps use their memory again",
     does="steps are compiled to divide their memory into blocks that the C library keeps from one step to the next",
-    brings="on CPUs JAX trains 1.2 times as fast (batch 128)",
+    brings="on CPUs JAX trains 1.5 times as fast (batch 32 and 128, AVX-512)",
     versions={"keras": ">=3.15,<3.16", "jax": ">=0.10.2,<0.13"},
     needs=(jax_once.JIT, _IS_OUTERMOST),
     check=_check,

@@ -11,7 +11,7 @@ from typing import Any
 _FILES = {
     "tensorflow": ("tensorflow_batches", "tensorflow_gradients"),
     "jax": ("jax_products", "jax_onednn", "jax_once", "jax_steps"),
-    "torch": ("torch_walk", "torch_calls", "torch_batches", "torch_norm", "torch_packed", "torch_steps"),
+    "torch": ("torch_walk", "torch_calls", "torch_norm", "torch_packed", "torch_steps"),
 }
 _NOT_ASKED = "not asked yet"
 

@@ -15,7 +15,6 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
-from kzoo.acceleration.arrays import SPLIT
 from kzoo.acceleration.registry import Acceleration, find
 from kzoo.environment import computes_on_cpu
 
@@ -24,6 +23,7 @@ _ARRAYS = f"{_ADAPTERS}.array_data_adapter:ArrayDataAdapter"
 _CAN_CONVERT = f"{_ADAPTERS}.array_data_adapter:can_convert_arrays"
 _DATASETS = f"{_ADAPTERS}.py_dataset_adapter:PyDatasetAdapter"
 _SLICEABLE = f"{_ADAPTERS}.array_slicing:convert_to_sliceable"
+SPLIT = f"{_ADAPTERS}.array_slicing:train_validation_split"
 
 
 def _untuned(dataset: Any) -> Any:

@@ -68,7 +68,7 @@ def _check() -> bool:
 ACCELERATION = Acceleration(
     "one step for all weights",
     does="`kzoo.SGD` steps, and averages of weights move, by a few operations for all weights instead of some for each",
-    brings="1 to 2 % of a step on CPUs, more on GPUs",
+    brings="on CPUs an eighth of a step with one image, 5 % with 32; more on GPUs",
     versions={"torch": ">=2.10,<2.15"},
     needs=tuple(f"torch:_foreach_{name}" for name in ("add", "add_", "lerp_", "mul", "mul_", "sub_")),
     check=_check,
