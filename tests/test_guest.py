@@ -9,7 +9,6 @@ import platform
 import subprocess
 import sys
 
-import keras
 import pytest
 
 # Writes down all that can be seen of the process: the attributes of every module, and of every class in it, of Keras
@@ -169,7 +168,6 @@ def test_memory_that_a_user_frees_goes_back_to_the_system(code, tmp_path):
     assert in_new_process(MEMORY.replace("IMPORT", code), tmp_path) < 30  # of 620 MB
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="is kept by glibc")
 def test_memory_is_kept_where_the_user_asks_for_it(tmp_path):
-    if keras.config.backend() != "jax" or platform.libc_ver()[0] != "glibc":
-        pytest.skip("is kept with JAX, by glibc")
     assert in_new_process(MEMORY.replace("IMPORT", "import kzoo"), tmp_path, KZOO_TUNE_PROCESS="1") > 300
