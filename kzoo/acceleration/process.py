@@ -96,7 +96,7 @@ def report(backend: str) -> list[dict[str, Any]]:
     does = "the C library keeps freed memory for the next tensors instead of giving it back to the system"
     brings = "up to a fifth of a step of a wide network with few images"
     if backend == "jax":
-        brings = "JAX trains in a sixth to a quarter less time, together with `steps use their memory again`"
+        brings = "what `steps use their memory again` needs, and what it brings"
     if _keeps is None:
         why_off: str | None = _NOT_ASKED
     else:
